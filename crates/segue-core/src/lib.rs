@@ -1,0 +1,22 @@
+//! What a workflow is and what a run means, without I/O, clock, randomness or runtime.
+//!
+//! * [`spec`]: the workflow document as types, its parser, its diagnostics.
+//! * [`expr`]: conditions and templates.
+//! * [`plan`]: a workflow made ready to run: nodes numbered, edges resolved, expressions compiled.
+//! * [`run`]: the kernel. `handle` decides, `apply` folds a fact, `owed` says what the world still has to do.
+//! * [`event`]: the facts. The log, the bus and every interface show the same ones.
+//! * [`ports`]: what the kernel's shell needs from outside, as traits with documented promises.
+//! * [`memory`]: the ports' implementations in memory.
+
+pub mod event;
+pub mod expr;
+pub mod ids;
+pub mod memory;
+pub mod outcome;
+pub mod payload;
+pub mod plan;
+pub mod ports;
+pub mod run;
+pub mod spec;
+pub mod status;
+pub mod time;

@@ -1,0 +1,21 @@
+//! Everything outside is a port: an object-safe trait with documented promises and a conformance suite in
+//! `segue-testkit`. A backend is a crate that passes the suite and knows nothing of the others.
+
+mod adapter;
+mod bus;
+mod context;
+mod metrics;
+mod orchestrator;
+mod scheduler;
+mod store;
+
+pub use adapter::{Adapter, CancelSignal, Invocation, Progress, ProgressSink};
+pub use bus::{BusError, EventBus, EventStream, Topic};
+pub use context::ExecutionContext;
+pub use metrics::MetricsCollector;
+pub use orchestrator::{Orchestrator, OrchestratorError, StartRun, Started};
+pub use scheduler::{Completion, ScheduleError, Scheduler, Slot};
+pub use store::{
+    ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, OwnerProof, Request, RequestId, RequestKind, RunFilter,
+    RunRow, RunStore, StoreError, TaskRow, WorkflowVersion,
+};

@@ -1,0 +1,318 @@
+//! The run store keeps the log of every run, and rows that summarise it.
+//!
+//! A store decides nothing: what a commit contains was decided by the kernel. The store promises that a commit happens
+//! whole or not at all, only for the owner of the run, and only if nothing else was committed since.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::Event,
+    ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
+    outcome::{TaskError, TaskResult, Usage},
+    payload::BlobRef,
+    status::Status,
+    time::Timestamp,
+};
+
+/// A workflow at one version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkflowVersion {
+    /// BLAKE3 of `spec_json`.
+    pub hash: ContentHash,
+    /// The workflow's id.
+    pub workflow_id: WorkflowId,
+    /// The [`crate::spec::WorkflowSpec`] as JSON.
+    pub spec_json: Arc<str>,
+}
+
+/// A run to create, with its first events.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Its version's hash; the version has been put before.
+    pub workflow_hash: ContentHash,
+    /// Two creations with one `(workflow_id, key)` are one run.
+    pub idempotency_key: Option<String>,
+    /// Hash of what was asked for: the same key with another hash is an error, not another run.
+    pub request_hash: ContentHash,
+    /// The engine that owns it from the start; `None` leaves it to be claimed.
+    pub owner: Option<EngineId>,
+    /// Its first events, from `seq` 1.
+    pub events: Vec<Event>,
+    /// Its summary after them.
+    pub run: RunRow,
+    /// The rows of the tasks that those events changed.
+    pub tasks: Vec<TaskRow>,
+}
+
+/// The answer to a creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It is new. If it has an owner, this is the owner's lease.
+    New(Option<Lease>),
+    /// The key was used before, for this run.
+    Existing(RunId),
+}
+
+/// A run's summary: what lists show. Written in the commit that changes it; always equal to the fold of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// The run.
+    pub run_id: RunId,
+    /// Its workflow.
+    pub workflow_id: WorkflowId,
+    /// The workflow's version.
+    pub workflow_hash: ContentHash,
+    /// Where it stands.
+    pub status: Status,
+    /// Is it being stopped?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelling: bool,
+    /// `seq` of its last event: its version.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<TaskError>,
+    /// What all its attempts consumed.
+    #[serde(default)]
+    pub usage: Usage,
+    /// Nodes of its workflow.
+    pub tasks_total: u32,
+    /// Tasks that have ended.
+    pub tasks_done: u32,
+}
+
+/// A task's summary. Holds no payload: its output is in the event at `result_seq`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// The task.
+    pub task_id: TaskId,
+    /// Where it stands.
+    pub status: Status,
+    /// The attempts so far.
+    pub attempts: u32,
+    /// When its first attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// `seq` of the last event that said how an attempt, or the task, ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_seq: Option<u64>,
+    /// What all its attempts consumed.
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+/// The right to commit for a run. A later claim has a higher fencing token and makes this one worthless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The run.
+    pub run_id: RunId,
+    /// Its fencing token.
+    pub fence: u64,
+}
+
+/// One atomic write: new events, the rows they change, the requests they answer.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The committer's right.
+    pub lease: Lease,
+    /// `seq` of the last event that the committer has seen.
+    pub expected_version: u64,
+    /// The new events, from `expected_version + 1`. Never empty, unless only requests are answered.
+    pub events: Vec<Event>,
+    /// The run's row after them. When its status is terminal the run is owned by nobody any more.
+    pub run: RunRow,
+    /// The rows of the tasks that they changed; each task at most once.
+    pub tasks: Vec<TaskRow>,
+    /// Requests that this commit answers, and that are pending no longer.
+    pub answered: Vec<RequestId>,
+}
+
+/// Names a request in a store's inbox. Ascends in the order of posting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestId(pub i64);
+
+/// What somebody asks of a run, from whatever process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Its place in the inbox.
+    pub id: RequestId,
+    /// What is asked.
+    pub kind: RequestKind,
+}
+
+/// The kinds of request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RequestKind {
+    /// Stop.
+    Cancel {
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Go on after the end: run what has not succeeded.
+    Reopen,
+}
+
+/// An engine as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineRecord {
+    /// The engine.
+    pub engine_id: EngineId,
+    /// Proof of life for others on the same machine.
+    pub proof: OwnerProof,
+}
+
+/// How others on the same machine can see that a process is gone: no such pid, or another start time, or another boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerProof {
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// The process.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot: pids are used again.
+    pub started_ticks: u64,
+}
+
+/// Which runs to claim.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// For whom. It is registered and its lease has not ended.
+    pub engine_id: EngineId,
+    /// At most this many.
+    pub limit: usize,
+    /// Only these; empty: any.
+    pub runs: Vec<RunId>,
+    /// Owners that are known to be gone, whatever their lease says.
+    pub dead: Vec<EngineId>,
+}
+
+/// Which runs to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Of these statuses; empty: of all.
+    pub statuses: Vec<Status>,
+    /// Of this workflow.
+    pub workflow_id: Option<WorkflowId>,
+    /// Whose id starts with this text (hyphenated, lower case).
+    pub id_prefix: Option<String>,
+    /// Older than this run.
+    pub before: Option<RunId>,
+    /// At most this many; 0: all.
+    pub limit: usize,
+}
+
+/// What can go wrong, cut by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such thing. Say so.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// Something else was committed since `expected_version`, or the run belongs to another engine now. Drop the run's
+    /// state; load it again if it is still owned.
+    #[error("run {run_id} was changed by another engine")]
+    Conflict {
+        /// The run.
+        run_id: RunId,
+    },
+    /// The start key was used for another request.
+    #[error("the idempotency key `{key}` was used before for run {run_id}, with another workflow version or other inputs")]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// The run it was used for.
+        run_id: RunId,
+    },
+    /// Not now (busy, no connection). The write may or may not have happened: reload and compare, never repeat blindly.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The disk is full. Nothing was written; goes on when there is room.
+    #[error("no room left for the store: {0}")]
+    Full(String),
+    /// The store cannot be used: it is corrupt, of a newer version, not writable. Stop.
+    #[error("the store cannot be used: {0}")]
+    Broken(String),
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Keeps runs. Every method is safe to call from any task; none blocks the async runtime.
+#[async_trait]
+pub trait RunStore: Send + Sync {
+    /// Keeps a workflow's version. Repeatable: the same hash changes nothing.
+    async fn put_workflow(&self, version: WorkflowVersion) -> Result<(), StoreError>;
+
+    /// The version with this hash.
+    async fn get_workflow(&self, hash: ContentHash) -> Result<WorkflowVersion, StoreError>;
+
+    /// Creates a run with its first events, atomically; durable when it returns. Repeating it with the same key
+    /// answers with the first run.
+    async fn create_run(&self, new: NewRun) -> Result<Created, StoreError>;
+
+    /// The one write of a live run: all of it or nothing, and durable when it returns. [`StoreError::Conflict`] unless
+    /// the lease's fence is the run's and `expected_version` its version.
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError>;
+
+    /// The run's events with `seq > after`, at most `limit` (0: all), in order. Large values are references.
+    async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// The JSON text of a large value. Its hash has been checked: [`StoreError::Broken`] if it does not match.
+    async fn blob(&self, blob: BlobRef) -> Result<Vec<u8>, StoreError>;
+
+    /// Makes an engine known and gives it a lease of `ttl`, measured by the store's clock; renews it if it is known.
+    /// [`StoreError::Conflict`] never; a lease that ended and was not used by others is simply renewed.
+    async fn renew_engine(&self, engine: &EngineRecord, ttl: Duration) -> Result<(), StoreError>;
+
+    /// All engines that own a run, with their proof, whether or not their lease has ended.
+    async fn engines(&self) -> Result<Vec<EngineRecord>, StoreError>;
+
+    /// Takes over live runs that nobody owns, or whose owner's lease has ended or is named dead. Each gets a higher fence.
+    /// Also takes runs that have ended and have a pending [`RequestKind::Reopen`]. Oldest first.
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Lease>, StoreError>;
+
+    /// Gives runs back to be claimed by others. A lease that is no longer valid is ignored.
+    async fn release(&self, leases: &[Lease]) -> Result<(), StoreError>;
+
+    /// Puts a request into a run's inbox; durable when it returns. [`StoreError::NotFound`] if there is no such run.
+    async fn post_request(&self, run: RunId, kind: RequestKind) -> Result<RequestId, StoreError>;
+
+    /// The run's pending requests in order. They stay pending until a commit answers them.
+    async fn pending_requests(&self, run: RunId) -> Result<Vec<Request>, StoreError>;
+
+    /// Removes requests without an event: those that change nothing (a cancel of a run that has ended).
+    async fn dismiss_requests(&self, run: RunId, requests: &[RequestId]) -> Result<(), StoreError>;
+
+    /// Names runs with a new request, within 250 ms of the posting, from whatever process. A hint that may be lost or
+    /// doubled: the inbox is the truth, and is read again when a lease is renewed.
+    fn request_signals(&self) -> BoxStream<'static, RunId>;
+
+    /// One run's row.
+    async fn get_run(&self, run: RunId) -> Result<RunRow, StoreError>;
+
+    /// Rows by filter, newest first.
+    async fn list_runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, StoreError>;
+
+    /// The rows of a run's tasks, in the order in which they first changed. A task that never changed has no row.
+    async fn list_tasks(&self, run: RunId) -> Result<Vec<TaskRow>, StoreError>;
+
+    /// What a task has come to, its output loaded.
+    async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError>;
+}

@@ -1,0 +1,371 @@
+//! The types of the workflow document, version 1.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    ids::{HandlerId, NodeId, WorkflowId},
+    outcome::ErrorKind,
+};
+
+/// A span of time in seconds; not negative.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Seconds(#[schemars(range(min = 0.0))] pub f64);
+
+impl Seconds {
+    /// As a duration; what cannot be one (negative, too large) becomes the nearest that can.
+    pub fn as_duration(self) -> Duration {
+        Duration::try_from_secs_f64(self.0.max(0.0)).unwrap_or(Duration::MAX)
+    }
+}
+
+/// A workflow: what runs, in which order, and the rules for it. Immutable; its version is its content's hash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowSpec {
+    /// Version of the document's language; 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segue: Option<u32>,
+    /// The workflow's id.
+    pub id: WorkflowId,
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The values that a run is started with.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, ParamSpec>")]
+    pub params: Map<String, Value>,
+    /// What holds for every node that does not say otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Defaults>,
+    /// The longest a run may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<Seconds>,
+    /// Nodes of a run that may run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_parallel_nodes: Option<u32>,
+    /// The nodes.
+    pub nodes: Vec<TaskNode>,
+    /// Dependencies, united with the nodes' `depends_on`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<EdgeSpec>,
+    /// What a run gives back: a name and a template each. Without it: the outputs of the final nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Map<String, Value>>,
+    /// What a failure that nothing handles does to the rest of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<WorkflowOnFailure>,
+    /// Anything; kept and shown, without meaning to Segue.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+}
+
+/// A value that a run is started with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ParamSpec {
+    /// Its type; any if absent.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ParamKind>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its value where a start gives none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    /// Must a start give it? Yes, unless it has a default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// The values it may have.
+    #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<Value>>,
+    /// The least number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<f64>,
+    /// The greatest number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<f64>,
+    /// Of an array: what its items are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<Box<ParamSpec>>,
+    /// Of an object: what its fields are.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, ParamSpec>")]
+    pub properties: Map<String, Value>,
+}
+
+/// The type of a param.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum ParamKind {
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Array,
+    Object,
+}
+
+/// What holds for every node that does not say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Defaults {
+    /// The handler of nodes that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<HandlerId>,
+    /// How attempts are repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_policy: Option<RetryPolicy>,
+    /// The longest an attempt may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<Seconds>,
+    /// Tuning for adapters.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub hints: Map<String, Value>,
+    /// What a failure does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+}
+
+/// A vertex of the graph: a task, what it depends on, and the rules for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskNode {
+    /// The node's id, unique in its workflow.
+    pub id: NodeId,
+    /// A name for people. Of a node of the default handler without a prompt: its instruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What runs.
+    #[serde(flatten)]
+    pub spec: TaskSpec,
+    /// The nodes it depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<NodeId>,
+    /// It runs only if this expression is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Which outcomes of its dependencies let it run.
+    #[serde(default, skip_serializing_if = "Join::is_default")]
+    pub join: Join,
+    /// How attempts are repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_policy: Option<RetryPolicy>,
+    /// The longest an attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<Seconds>,
+    /// The longest the task may take over all its attempts, from the start of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<Seconds>,
+    /// What its failure does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// Anything; kept and shown, without meaning to Segue.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+}
+
+/// What a node runs, for whoever carries it out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TaskSpec {
+    /// The handler; without it the workflow's or the orchestrator's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<HandlerId>,
+    /// What it is given; strings may hold `{{ … }}`.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub inputs: Map<String, Value>,
+    /// Tuning, one object an adapter. Never changes what a result means.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub hints: Map<String, Value>,
+}
+
+/// A dependency: `[from, to]`, or an object when it has a condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum EdgeSpec {
+    /// `[from, to]`.
+    Pair(NodeId, NodeId),
+    /// `{from, to, when}`.
+    Full {
+        /// The dependency.
+        from: NodeId,
+        /// The node that depends on it.
+        to: NodeId,
+        /// The edge is followed only if this expression is true.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        when: Option<String>,
+    },
+}
+
+impl EdgeSpec {
+    /// The dependency.
+    pub const fn from(&self) -> &NodeId {
+        match self {
+            Self::Pair(from, _) | Self::Full { from, .. } => from,
+        }
+    }
+
+    /// The node that depends on it.
+    pub const fn to(&self) -> &NodeId {
+        match self {
+            Self::Pair(_, to) | Self::Full { to, .. } => to,
+        }
+    }
+
+    /// The condition.
+    pub fn when(&self) -> Option<&str> {
+        match self {
+            Self::Pair(..) => None,
+            Self::Full { when, .. } => when.as_deref(),
+        }
+    }
+}
+
+/// Which outcomes of its dependencies let a node run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    /// All finished, none failed, at least one succeeded. A merge after a branch just works.
+    #[default]
+    NoFailure,
+    /// All succeeded.
+    AllSuccess,
+    /// As soon as one has succeeded; the others go on.
+    AnySuccess,
+    /// All finished, however.
+    AllDone,
+    /// As soon as one has failed: an error handler.
+    AnyFailure,
+}
+
+impl Join {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The name used in documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoFailure => "no_failure",
+            Self::AllSuccess => "all_success",
+            Self::AnySuccess => "any_success",
+            Self::AllDone => "all_done",
+            Self::AnyFailure => "any_failure",
+        }
+    }
+
+    /// Does a node with this join take care of the failure of what it depends on?
+    pub const fn handles_failure(self) -> bool {
+        matches!(self, Self::AllDone | Self::AnyFailure)
+    }
+}
+
+/// How attempts are repeated. What is absent comes from the workflow's defaults, then from [`Backoff`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Attempts in all; 1 means never again. Default 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_attempts: Option<u32>,
+    /// Pause before the second attempt. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_interval_seconds: Option<Seconds>,
+    /// Each further pause is this many times as long. Default 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_coefficient: Option<f64>,
+    /// The longest pause. Default 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_interval_seconds: Option<Seconds>,
+    /// `full`: a pause is drawn between zero and its computed length. Default `full`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Jitter>,
+    /// Retry these kinds of error, and no others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_on: Option<Vec<ErrorKind>>,
+    /// Never retry these kinds of error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub do_not_retry_on: Option<Vec<ErrorKind>>,
+}
+
+/// The retry policy's numbers, complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backoff {
+    /// Attempts in all.
+    pub attempts_max: u32,
+    /// Pause before the second attempt.
+    pub initial: Duration,
+    /// Growth from pause to pause.
+    pub coefficient: f64,
+    /// The longest pause.
+    pub longest: Duration,
+    /// Is each pause drawn between zero and its length?
+    pub jitter: Jitter,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            attempts_max: 3,
+            initial: Duration::from_secs(1),
+            coefficient: 2.0,
+            longest: Duration::from_secs(60),
+            jitter: Jitter::Full,
+        }
+    }
+}
+
+/// How the pause before a retry is drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// Between zero and the computed pause, so that many retries do not come at once.
+    #[default]
+    Full,
+    /// Exactly the computed pause.
+    None,
+}
+
+/// What a node's failure does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnFailure {
+    /// `fail` the run (unless something handles it), or `continue` as if it had succeeded.
+    pub action: FailureAction,
+    /// With `continue`: stands in for the node's output; `null` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+}
+
+/// What a node's failure does to the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureAction {
+    /// The run fails, unless a dependent with `any_failure` or `all_done` handles it.
+    #[default]
+    Fail,
+    /// The run goes on; dependents see the node as succeeded.
+    Continue,
+}
+
+/// What a failure that nothing handles does to the rest of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkflowOnFailure {
+    /// Independent branches run to their end first.
+    #[default]
+    Finish,
+    /// What runs is cancelled at once.
+    Cancel,
+}

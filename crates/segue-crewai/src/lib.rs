@@ -1,0 +1,1 @@
+//! CrewAI as an adapter: translation, hints, validation.

@@ -1,0 +1,1 @@
+//! RunStore on SQLite: one writer thread, group commit, leases, request inbox.

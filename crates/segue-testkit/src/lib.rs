@@ -1,0 +1,1 @@
+//! Conformance suites, simulator, auditor and stub model server. A development dependency only.
