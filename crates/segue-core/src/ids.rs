@@ -141,9 +141,7 @@ impl FromStr for RunId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Uuid::parse_str(text)
-            .map(Self)
-            .map_err(|_| InvalidId { what: "run id", text: text.to_owned(), rule: "a UUID" })
+        Uuid::parse_str(text).map(Self).map_err(|_| InvalidId { what: "run id", text: text.to_owned(), rule: "a UUID" })
     }
 }
 

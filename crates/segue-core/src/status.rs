@@ -48,17 +48,9 @@ impl Status {
 
     /// Reads a name in capitals.
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Pending,
-            Self::Running,
-            Self::Waiting,
-            Self::Succeeded,
-            Self::Failed,
-            Self::Cancelled,
-            Self::Skipped,
-        ]
-        .into_iter()
-        .find(|status| status.as_str() == name)
+        [Self::Pending, Self::Running, Self::Waiting, Self::Succeeded, Self::Failed, Self::Cancelled, Self::Skipped]
+            .into_iter()
+            .find(|status| status.as_str() == name)
     }
 }
 

@@ -230,7 +230,9 @@ pub enum StoreError {
         run_id: RunId,
     },
     /// The start key was used for another request.
-    #[error("the idempotency key `{key}` was used before for run {run_id}, with another workflow version or other inputs")]
+    #[error(
+        "the idempotency key `{key}` was used before for run {run_id}, with another workflow version or other inputs"
+    )]
     KeyReused {
         /// The key.
         key: String,
