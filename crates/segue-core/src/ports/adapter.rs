@@ -48,8 +48,8 @@ pub struct Invocation {
     pub name: Option<String>,
     /// Its description.
     pub description: Option<String>,
-    /// The inputs, rendered.
-    pub inputs: Map<String, Value>,
+    /// The inputs, rendered: always an object.
+    pub inputs: Arc<Value>,
     /// The outputs of the node's dependencies, where the node has no prompt of its own and takes them as material.
     pub material: Vec<(NodeId, Arc<Value>)>,
     /// All hints of the node, one object an adapter.
@@ -68,6 +68,13 @@ pub struct Invocation {
     pub cancel: Arc<dyn CancelSignal>,
     /// Takes its progress.
     pub progress: Arc<dyn ProgressSink>,
+}
+
+impl Invocation {
+    /// The input called `key`.
+    pub fn input(&self, key: &str) -> Option<&Value> {
+        self.inputs.get(key)
+    }
 }
 
 /// Carries out the tasks of one or more handlers.
