@@ -179,6 +179,15 @@ impl ContentHash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// The next link of a chain: names `next` and everything that came before it.
+    #[must_use]
+    pub fn chained(self, next: Self) -> Self {
+        let mut link = [0; 64];
+        link[..32].copy_from_slice(&self.0);
+        link[32..].copy_from_slice(&next.0);
+        Self::of(&link)
+    }
+
     /// The 32 bytes, as stores keep them.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

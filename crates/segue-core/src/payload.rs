@@ -78,6 +78,15 @@ impl Payload {
         }
     }
 
+    /// The same payload as the log carries it: a large value without its content.
+    #[must_use]
+    pub fn to_logged(&self) -> Self {
+        match &self.0 {
+            Repr::Inline(value) => Self(Repr::Inline(value.clone())),
+            Repr::Blob { blob, .. } => Self(Repr::Blob { blob: *blob, value: None, json: None }),
+        }
+    }
+
     /// Gives a large value its content. The caller has checked the hash.
     pub fn supply(&mut self, loaded: Arc<Value>) {
         if let Repr::Blob { value, .. } = &mut self.0 {

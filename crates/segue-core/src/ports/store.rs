@@ -10,7 +10,7 @@ use futures_core::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::Event,
+    event::{Event, EventKind},
     ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
     outcome::{TaskError, TaskResult, Usage},
     payload::BlobRef,
@@ -116,6 +116,25 @@ pub struct TaskRow {
     pub usage: Usage,
 }
 
+impl TaskRow {
+    /// What the task has come to, given the event at `result_seq`. A large output is still a reference.
+    pub fn result(&self, ending: Option<&EventKind>) -> TaskResult {
+        let (output, error) = match ending {
+            Some(EventKind::TaskSucceeded { output, .. }) => (Some(output), None),
+            Some(EventKind::TaskFailed { error, continue_with, .. }) => (continue_with.as_ref(), Some(error)),
+            Some(EventKind::TaskRetrying { error, .. }) => (None, Some(error)),
+            _ => (None, None),
+        };
+        TaskResult {
+            status: self.status,
+            attempts: self.attempts,
+            output: output.cloned(),
+            error: error.cloned(),
+            usage: self.usage,
+        }
+    }
+}
+
 /// The right to commit for a run. A later claim has a higher fencing token and makes this one worthless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
@@ -140,6 +159,35 @@ pub struct Commit {
     pub tasks: Vec<TaskRow>,
     /// Requests that this commit answers, and that are pending no longer.
     pub answered: Vec<RequestId>,
+}
+
+impl NewRun {
+    /// Stops on what only a bug in the caller can cause: events that do not count from 1, another run's row.
+    ///
+    /// # Panics
+    /// Then.
+    pub fn assert_consistent(&self) {
+        assert!(!self.events.is_empty(), "run {} would have no events", self.run.run_id);
+        assert_follows(&self.events, 0, &self.run);
+        assert_eq!(self.workflow_hash, self.run.workflow_hash, "run {} has two workflow versions", self.run.run_id);
+    }
+}
+
+impl Commit {
+    /// Stops on what only a bug in the caller can cause: a gap in `seq`, another run's row, another version.
+    ///
+    /// # Panics
+    /// Then.
+    pub fn assert_consistent(&self) {
+        assert_eq!(self.lease.run_id, self.run.run_id, "a commit writes the row of its own run");
+        assert_follows(&self.events, self.expected_version, &self.run);
+    }
+}
+
+fn assert_follows(events: &[Event], version: u64, run: &RunRow) {
+    let gapless = events.iter().zip(version + 1..).all(|(event, seq)| event.seq == seq);
+    assert!(gapless, "the events of run {} leave a gap after {version}", run.run_id);
+    assert_eq!(run.version, version + events.len() as u64, "the row of run {} is of another version", run.run_id);
 }
 
 /// Names a request in a store's inbox. Ascends in the order of posting.
@@ -256,7 +304,8 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Keeps runs. Every method is safe to call from any task; none blocks the async runtime.
+/// Keeps runs. Every method is safe to call from any task; none blocks the async runtime. A method that names a run, a
+/// workflow or a blob answers [`StoreError::NotFound`] where there is none, unless it says otherwise.
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Keeps a workflow's version. Repeatable: the same hash changes nothing.
@@ -266,7 +315,7 @@ pub trait RunStore: Send + Sync {
     async fn get_workflow(&self, hash: ContentHash) -> Result<WorkflowVersion, StoreError>;
 
     /// Creates a run with its first events, atomically; durable when it returns. Repeating it with the same key
-    /// answers with the first run.
+    /// answers with the first run; [`StoreError::KeyReused`] if something else was asked for then.
     async fn create_run(&self, new: NewRun) -> Result<Created, StoreError>;
 
     /// The one write of a live run: all of it or nothing, and durable when it returns. [`StoreError::Conflict`] unless
@@ -287,7 +336,8 @@ pub trait RunStore: Send + Sync {
     async fn engines(&self) -> Result<Vec<EngineRecord>, StoreError>;
 
     /// Takes over live runs that nobody owns, or whose owner's lease has ended or is named dead. Each gets a higher fence.
-    /// Also takes runs that have ended and have a pending [`RequestKind::Reopen`]. Oldest first.
+    /// Also takes runs that have ended and have a pending [`RequestKind::Reopen`]. Oldest first. An engine that is not
+    /// registered, or whose own lease has ended, gets none.
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Lease>, StoreError>;
 
     /// Gives runs back to be claimed by others. A lease that is no longer valid is ignored.
@@ -299,7 +349,8 @@ pub trait RunStore: Send + Sync {
     /// The run's pending requests in order. They stay pending until a commit answers them.
     async fn pending_requests(&self, run: RunId) -> Result<Vec<Request>, StoreError>;
 
-    /// Removes requests without an event: those that change nothing (a cancel of a run that has ended).
+    /// Removes requests without an event: those that change nothing (a cancel of a run that has ended). Unknown ones are
+    /// ignored.
     async fn dismiss_requests(&self, run: RunId, requests: &[RequestId]) -> Result<(), StoreError>;
 
     /// Names runs with a new request, within 250 ms of the posting, from whatever process. A hint that may be lost or
@@ -315,6 +366,6 @@ pub trait RunStore: Send + Sync {
     /// The rows of a run's tasks, in the order in which they first changed. A task that never changed has no row.
     async fn list_tasks(&self, run: RunId) -> Result<Vec<TaskRow>, StoreError>;
 
-    /// What a task has come to, its output loaded.
+    /// What a task has come to, its output loaded. [`StoreError::NotFound`] for a task that never changed.
     async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError>;
 }
