@@ -1,1 +1,14 @@
-//! Processes that Segue starts: containment, process.run, the pool of Python workers and their environments.
+//! Processes that Segue starts for its tasks, and their certain end.
+//!
+//! * [`contain`]: starts a process so that it and everything it starts can be ended; bounded capture of what it prints.
+//! * [`process`]: the `process.run` handler: one program, without a shell.
+//! * [`protocol`]: the messages between the engine and its Python workers (`docs/reference/worker-protocol.md`).
+//! * [`pool`]: the Python workers: one warm *zygote* an environment, one forked process an attempt.
+//! * [`environment`]: which Python runs them; makes a managed environment from a pinned lock where there is none.
+//!
+//! What holds everywhere: nothing is started that cannot be ended; nothing is buffered without a bound; what a process
+//! prints is a log line and can never be taken for a message.
+
+pub mod contain;
+pub mod pointer;
+pub mod process;

@@ -1,0 +1,92 @@
+//! The mark that a process and its descendants carry in their environment.
+
+use std::{
+    env, process,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use uuid::Uuid;
+
+use super::{family, table};
+
+/// The environment variable that holds the mark.
+pub const MARK_VARIABLE: &str = "SEGUE_MARK";
+
+/// Names one start of one process by this engine: `<engine pid>:<engine start>:<unique>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark(String);
+
+impl Mark {
+    /// A mark like no other.
+    pub(super) fn draw() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        static ENGINE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        let engine = ENGINE.get_or_init(|| {
+            let pid = process::id();
+            let started = table::row(pid.cast_signed()).map_or(0, |row| row.identity.started);
+            format!("{pid}:{started}:{}", Uuid::now_v7().simple())
+        });
+        Self(format!("{engine}-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// The variable's value: behind the marks that this process itself carries, if Segue runs inside Segue.
+    pub(super) fn value(&self) -> String {
+        match env::var(MARK_VARIABLE) {
+            Ok(outer) if !outer.is_empty() => format!("{outer};{}", self.0),
+            _ => self.0.clone(),
+        }
+    }
+
+    /// Does the environment of a process carry it?
+    pub(super) fn is_in(&self, environment: &[u8]) -> bool {
+        marks(environment).any(|mark| mark == self.0)
+    }
+}
+
+fn marks(environment: &[u8]) -> impl Iterator<Item = &str> {
+    environment
+        .split(|byte| *byte == 0)
+        .find_map(|entry| entry.strip_prefix(MARK_VARIABLE.as_bytes())?.strip_prefix(b"="))
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .unwrap_or_default()
+        .split(';')
+}
+
+/// Ends what engines that are dead have left running on this machine, and tells how many processes that were. Called
+/// when an engine starts: an attempt that will be run again shall not still be running. Blocks for some milliseconds.
+pub fn sweep_dead_engines() -> usize {
+    family::sweep(&|row| engine_is_dead(&table::environment(row.identity.pid)))
+}
+
+/// The innermost mark counts: it names the engine that started the process.
+fn engine_is_dead(environment: &[u8]) -> bool {
+    let Some(mark) = marks(environment).last() else { return false };
+    let mut parts = mark.split(':');
+    let (Some(Ok(pid)), Some(Ok(started))) = (parts.next().map(str::parse), parts.next().map(str::parse::<u64>)) else {
+        return false;
+    };
+    table::row(pid).is_none_or(|engine| engine.identity.started != started || engine.is_over())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_of_a_mark_lives_or_not() {
+        let own = format!("A=1\0{MARK_VARIABLE}=1:2:outer;{}\0B=2\0", Mark::draw().0);
+        assert!(!engine_is_dead(own.as_bytes()));
+        let reused = format!("{MARK_VARIABLE}={}:1:x-0\0", process::id());
+        assert!(engine_is_dead(reused.as_bytes()), "the number is in use, but by another process");
+        assert!(!engine_is_dead(b"A=1\0"));
+        assert!(!engine_is_dead(b"SEGUE_MARK=rubbish\0"));
+    }
+
+    #[test]
+    fn a_mark_is_found_whole_only() {
+        let (one, other) = (Mark::draw(), Mark::draw());
+        let environment = format!("{MARK_VARIABLE}=x;{}\0", one.0);
+        assert!(one.is_in(environment.as_bytes()) && !other.is_in(environment.as_bytes()));
+        assert!(!one.is_in(format!("{MARK_VARIABLE}={}0\0", one.0).as_bytes()));
+    }
+}
