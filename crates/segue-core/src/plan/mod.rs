@@ -1,1 +1,176 @@
-//! plan
+//! A workflow made ready to run.
+//!
+//! The user's [`WorkflowSpec`](crate::spec::WorkflowSpec) names things; the plan numbers them. `depends_on` and `edges`
+//! become one list of incoming edges a node, defaults are merged, expressions are compiled once, and each node knows
+//! which values it reads, so that the run can drop a value that nobody can read any more. A plan never changes.
+
+mod compile;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use serde_json::{Map, Value};
+
+pub use self::compile::PlanError;
+use crate::{
+    expr::{Expression, Template},
+    ids::{ContentHash, HandlerId, NodeId, TaskId, WorkflowId},
+    outcome::{ErrorKind, TaskError},
+    spec::{Backoff, Jitter, Join},
+};
+
+/// A node's number in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeIx(pub(crate) u32);
+
+impl NodeIx {
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A workflow at one version, ready to run. Cheap to share: the run holds it in an [`Arc`].
+pub struct Plan {
+    pub(crate) workflow_id: WorkflowId,
+    pub(crate) hash: ContentHash,
+    pub(crate) nodes: Vec<PlanNode>,
+    pub(crate) by_id: BTreeMap<NodeId, NodeIx>,
+    pub(crate) max_parallel: Option<usize>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) cancel_on_failure: bool,
+    pub(crate) outputs: Outputs,
+    /// How many nodes read each node's value; the run's outputs count as one reader more.
+    pub(crate) readers: Vec<u32>,
+}
+
+/// A node, with everything that the workflow's defaults add to it.
+pub struct PlanNode {
+    /// The node's id.
+    pub id: NodeId,
+    /// Its address as a task of the root scope.
+    pub task_id: TaskId,
+    /// A name for people.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Who carries it out.
+    pub handler: HandlerId,
+    /// Tuning, one object an adapter; the workflow's defaults under the node's own.
+    pub hints: Map<String, Value>,
+    /// The longest an attempt may take.
+    pub timeout: Option<Duration>,
+    /// The longest the task may take, from the start of its first attempt.
+    pub deadline: Option<Duration>,
+    /// How attempts are repeated.
+    pub retry: RetryRule,
+    pub(crate) inputs: Template,
+    pub(crate) takes_material: bool,
+    pub(crate) incoming: Vec<Incoming>,
+    pub(crate) dependents: Vec<Dependent>,
+    pub(crate) join: Join,
+    pub(crate) when: Option<Expression>,
+    /// `on_failure: continue`, with the output that stands in.
+    pub(crate) continue_with: Option<Template>,
+    /// The nodes whose values it may read: in inputs, conditions, its dependents' edges, its stand-in output.
+    pub(crate) reads: Vec<NodeIx>,
+}
+
+/// An edge as its target sees it.
+pub(crate) struct Incoming {
+    pub(crate) from: NodeIx,
+}
+
+/// An edge as its source sees it.
+pub(crate) struct Dependent {
+    pub(crate) to: NodeIx,
+    pub(crate) when: Option<Expression>,
+}
+
+/// Where a run's outputs come from.
+pub(crate) enum Outputs {
+    /// The workflow declares them.
+    Declared(Template),
+    /// The outputs of the nodes on which no other depends.
+    Sinks(Vec<NodeIx>),
+}
+
+/// A node's retry policy, complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryRule {
+    /// Attempts and pauses.
+    pub backoff: Backoff,
+    /// Only these kinds; `None`: every error that says it is retryable.
+    pub retry_on: Option<Vec<ErrorKind>>,
+    /// Never these kinds. Wins over everything else.
+    pub do_not_retry_on: Vec<ErrorKind>,
+}
+
+impl RetryRule {
+    /// Does the policy allow another attempt after this error, leaving aside how many there were?
+    pub fn allows(&self, error: &TaskError) -> bool {
+        if self.do_not_retry_on.contains(&error.kind) {
+            return false;
+        }
+        match &self.retry_on {
+            Some(kinds) => kinds.contains(&error.kind),
+            None => error.retryable,
+        }
+    }
+
+    /// The pause after the `failures`-th failure (from 1). `jitter` in `[0, 1)` is drawn by the caller. A provider's
+    /// Retry-After takes the place of the computed pause, and is not shortened by jitter.
+    pub fn pause(&self, failures: u32, error: &TaskError, jitter: f64) -> Duration {
+        if let Some(seconds) = error.retry_after {
+            return Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(self.backoff.longest);
+        }
+        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = self.backoff.initial.as_secs_f64() * self.backoff.coefficient.powi(exponent);
+        let seconds = seconds.min(self.backoff.longest.as_secs_f64());
+        let drawn = match self.backoff.jitter {
+            Jitter::Full => seconds * jitter.clamp(0.0, 1.0),
+            Jitter::None => seconds,
+        };
+        Duration::try_from_secs_f64(drawn.max(0.0)).unwrap_or(self.backoff.longest)
+    }
+}
+
+impl Plan {
+    /// The workflow's id.
+    pub const fn workflow_id(&self) -> &WorkflowId {
+        &self.workflow_id
+    }
+
+    /// The workflow's version.
+    pub const fn hash(&self) -> ContentHash {
+        self.hash
+    }
+
+    /// The nodes in the order of the document.
+    pub fn nodes(&self) -> &[PlanNode] {
+        &self.nodes
+    }
+
+    /// The node of a task.
+    pub fn node_of(&self, task: &TaskId) -> Option<&PlanNode> {
+        self.by_id.get(task.as_str()).map(|&ix| self.node(ix))
+    }
+
+    pub(crate) fn node(&self, ix: NodeIx) -> &PlanNode {
+        &self.nodes[ix.index()]
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("workflow_id", &self.workflow_id)
+            .field("hash", &self.hash)
+            .field("nodes", &self.nodes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The hash that names a workflow's version: that of its specification's JSON.
+pub fn version_json(spec: &crate::spec::WorkflowSpec) -> (ContentHash, Arc<str>) {
+    let json = serde_json::to_string(spec).expect("a specification can be written as JSON");
+    (ContentHash::of(json.as_bytes()), json.into())
+}

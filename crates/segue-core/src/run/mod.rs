@@ -1,1 +1,284 @@
-//! run
+//! The kernel: what a run means.
+//!
+//! A [`Run`] is the fold of its events. [`Run::handle`] decides what an input means and returns the new facts;
+//! [`Run::apply`] folds one fact and is the only function that changes state; [`Run::owed`] says what the world still
+//! has to do for the run. All three are pure: time and chance are arguments, nothing waits, nothing is read.
+//!
+//! ```text
+//! input ──handle──▶ events ──apply──▶ state ──owed──▶ commands ──(the shell, the world)──▶ input
+//! ```
+//!
+//! After a crash the shell folds the log and asks `owed` again: recovery is the normal path. A message about a task
+//! carries `(task, attempt)`; one that is late, doubled or reordered is [`Rejected`] and changes nothing.
+//!
+//! Finishing a task costs its dependents, not the graph: each task counts the outcomes of what it depends on, and every
+//! join is a comparison of these counters. Tasks live in one arena, addressed by [`TaskIx`]; the nodes of the workflow
+//! are its first block, and whatever repeats nodes (instances, iterations) appends blocks of its own.
+
+mod apply;
+mod fold;
+mod handle;
+mod input;
+mod join;
+mod rows;
+mod task;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+pub use self::{
+    fold::{Fold, FoldError},
+    input::{Command, Input, Rejected},
+    values::Rendered,
+};
+use self::{join::Verdict, task::Task};
+use crate::{
+    event::{CancelCause, Event, EventKind, RunCreated},
+    ids::{RunId, TaskId},
+    outcome::{TaskError, Usage},
+    payload::Payload,
+    plan::{NodeIx, Plan, PlanNode},
+    status::Status,
+    time::Timestamp,
+};
+
+/// A task's place in the arena of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaskIx(u32);
+
+impl TaskIx {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One execution of a workflow, as its log tells it.
+#[derive(Debug, Clone)]
+pub struct Run {
+    plan: Arc<Plan>,
+    id: RunId,
+    state: State,
+}
+
+/// Everything that the log determines. Two folds of one log are equal.
+#[derive(Debug, Clone, PartialEq)]
+struct State {
+    version: u64,
+    phase: Phase,
+    created: RunCreated,
+    params: Arc<Map<String, Value>>,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    error: Option<TaskError>,
+    usage: Usage,
+    tasks: Vec<Task>,
+    /// Tasks that have not ended.
+    open: usize,
+    /// May start now, in the order of the plan.
+    ready: BTreeSet<TaskIx>,
+    /// May start at the given time.
+    delayed: BTreeSet<(Timestamp, TaskIx)>,
+    running: BTreeSet<TaskIx>,
+    timers: BTreeSet<(Timestamp, Timer)>,
+    /// Decided by a fact that is in the log, but not recorded yet: skips, and conditions that cannot be evaluated.
+    /// Empty between two inputs.
+    verdicts: BTreeMap<TaskIx, Verdict>,
+    /// Edges whose condition was false when their source ended.
+    untaken: BTreeSet<(TaskIx, TaskIx)>,
+    /// What may fail the run, in the order in which it happened.
+    failures: Vec<TaskIx>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    Created,
+    Live,
+    /// Nothing new starts; ends when nothing runs any more.
+    Stopping {
+        by: CancelCause,
+        reason: String,
+    },
+    Ended(Status),
+}
+
+/// What happens when a timer is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// The attempt has taken too long.
+    Attempt(TaskIx),
+    /// The task has taken too long, over all its attempts.
+    Deadline(TaskIx),
+    /// The run has.
+    Run,
+}
+
+impl Run {
+    /// A new run and its first facts: it exists, it began. `created.inputs` are the params, complete and checked.
+    pub fn create(plan: Arc<Plan>, id: RunId, created: RunCreated, now: Timestamp) -> (Self, Vec<Event>) {
+        let mut run = Self::empty(plan, id, created.clone(), now);
+        let mut events = Vec::with_capacity(2);
+        run.record(&mut events, now, EventKind::RunCreated(created));
+        run.record(&mut events, now, EventKind::RunStarted {});
+        run.settle(&mut events, now);
+        (run, events)
+    }
+
+    fn empty(plan: Arc<Plan>, id: RunId, created: RunCreated, created_at: Timestamp) -> Self {
+        let tasks: Vec<Task> = plan
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(ix, node)| Task::new(NodeIx(u32::try_from(ix).expect("fits: see Plan::compile")), node, plan.readers[ix]))
+            .collect();
+        let state = State {
+            version: 0,
+            phase: Phase::Created,
+            params: params_of(&created.inputs),
+            created,
+            created_at,
+            started_at: None,
+            finished_at: None,
+            error: None,
+            usage: Usage::default(),
+            open: tasks.len(),
+            tasks,
+            ready: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            running: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            verdicts: BTreeMap::new(),
+            untaken: BTreeSet::new(),
+            failures: Vec::new(),
+        };
+        Self { plan, id, state }
+    }
+
+    /// The run's id.
+    pub const fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// What it executes.
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// How it was started.
+    pub const fn created(&self) -> &RunCreated {
+        &self.state.created
+    }
+
+    /// The values of the workflow's params.
+    pub const fn params(&self) -> &Arc<Map<String, Value>> {
+        &self.state.params
+    }
+
+    /// `seq` of its last event.
+    pub const fn version(&self) -> u64 {
+        self.state.version
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        match &self.state.phase {
+            Phase::Created => Status::Pending,
+            Phase::Live | Phase::Stopping { .. } => Status::Running,
+            Phase::Ended(status) => *status,
+        }
+    }
+
+    /// Is it being stopped? Then what runs is no longer owed, and its end is awaited.
+    pub const fn is_stopping(&self) -> bool {
+        matches!(self.state.phase, Phase::Stopping { .. })
+    }
+
+    /// The node of a task.
+    pub fn node(&self, task: &TaskId) -> Option<&PlanNode> {
+        self.find(task).map(|ix| self.plan.node(self.task(ix).node))
+    }
+
+    /// Where a task stands, and the attempts it has had.
+    pub fn task_status(&self, task: &TaskId) -> Option<(Status, u32)> {
+        self.find(task).map(|ix| (self.task(ix).status, self.task(ix).attempt))
+    }
+
+    /// What the world owes this run at `now`, from state alone. A run that is being stopped is owed nothing but the end
+    /// of what runs; an ended one nothing at all.
+    pub fn owed(&self, now: Timestamp) -> impl Iterator<Item = Command<'_>> {
+        let live = self.state.phase == Phase::Live;
+        let execute = self.running().filter(move |_| live).map(|(task, attempt)| Command::Execute { task, attempt });
+        let accept = self.ready(now).map(|task| Command::Accept { task });
+        execute.chain(accept).chain(self.wake_at(now).map(Command::WakeAt))
+    }
+
+    /// The tasks that may be accepted at `now`, in order: ready, due, and within `max_parallel_nodes`.
+    pub fn ready(&self, now: Timestamp) -> impl Iterator<Item = &TaskId> {
+        let room = match (&self.state.phase, self.plan.max_parallel) {
+            (Phase::Live, None) => usize::MAX,
+            (Phase::Live, Some(most)) => most.saturating_sub(self.state.running.len()),
+            _ => 0,
+        };
+        let due = self.state.delayed.iter().take_while(move |(time, _)| *time <= now).map(|&(_, ix)| ix);
+        due.chain(self.state.ready.iter().copied()).take(room).map(|ix| self.task_id(ix))
+    }
+
+    /// The attempts that have begun and not ended, also while the run is being stopped.
+    pub fn running(&self) -> impl Iterator<Item = (&TaskId, u32)> {
+        self.state.running.iter().map(|&ix| (self.task_id(ix), self.task(ix).attempt))
+    }
+
+    /// When the run wants to be woken: the next timer, or the next retry that is not due yet.
+    pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let timer = self.state.timers.first().map(|&(time, _)| time);
+        let retry = self.state.delayed.iter().map(|&(time, _)| time).find(|&time| time > now);
+        timer.into_iter().chain(retry).min()
+    }
+
+    fn find(&self, task: &TaskId) -> Option<TaskIx> {
+        self.plan.by_id.get(task.as_str()).map(|ix| TaskIx(ix.0))
+    }
+
+    fn task(&self, ix: TaskIx) -> &Task {
+        &self.state.tasks[ix.index()]
+    }
+
+    fn task_mut(&mut self, ix: TaskIx) -> &mut Task {
+        &mut self.state.tasks[ix.index()]
+    }
+
+    fn node_of(&self, ix: TaskIx) -> &PlanNode {
+        self.plan.node(self.task(ix).node)
+    }
+
+    fn task_id(&self, ix: TaskIx) -> &TaskId {
+        &self.node_of(ix).task_id
+    }
+
+    /// The task of `node` in the scope of `beside`.
+    const fn sibling(_beside: TaskIx, node: NodeIx) -> TaskIx {
+        TaskIx(node.0)
+    }
+}
+
+/// Two runs are equal if their logs mean the same.
+impl PartialEq for Run {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.plan.hash == other.plan.hash && self.state == other.state
+    }
+}
+
+fn params_of(inputs: &Payload) -> Arc<Map<String, Value>> {
+    match inputs.value().map(|value| &**value) {
+        Some(Value::Object(params)) => Arc::new(params.clone()),
+        _ => Arc::default(),
+    }
+}

@@ -1,0 +1,153 @@
+//! From a log back to a run.
+
+use std::sync::Arc;
+
+use super::Run;
+use crate::{
+    event::{Event, EventKind},
+    ids::{RunId, TaskId},
+    payload::BlobRef,
+    plan::Plan,
+    status::Status,
+};
+
+/// A log that is not the log of such a run. It is never skipped over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// There is no event at all, or the first is not `run.created`.
+    #[error("the log of run {0} does not begin with run.created")]
+    NoBeginning(RunId),
+    /// An event is missing, or stands twice.
+    #[error("the log of run {run_id} has event {found} where {expected} belongs")]
+    Gap {
+        /// The run.
+        run_id: RunId,
+        /// The `seq` that belongs there.
+        expected: u64,
+        /// The `seq` that stands there.
+        found: u64,
+    },
+    /// An event is about a task that the workflow does not have.
+    #[error("event {seq} of run {run_id} is about task `{task}`, which its workflow does not have")]
+    UnknownTask {
+        /// The run.
+        run_id: RunId,
+        /// The event.
+        seq: u64,
+        /// The task.
+        task: TaskId,
+    },
+    /// An event cannot follow what is before it.
+    #[error("event {seq} of run {run_id} cannot be: {why}")]
+    Impossible {
+        /// The run.
+        run_id: RunId,
+        /// The event.
+        seq: u64,
+        /// Why.
+        why: &'static str,
+    },
+    /// The log belongs to another version of the workflow.
+    #[error("run {0} belongs to another version of its workflow")]
+    OtherWorkflow(RunId),
+}
+
+/// Folds a log event by event, so that the caller can load each large value just before it is needed.
+pub struct Fold {
+    plan: Arc<Plan>,
+    run_id: RunId,
+    run: Option<Run>,
+}
+
+impl Fold {
+    /// Begins.
+    pub const fn new(plan: Arc<Plan>, run_id: RunId) -> Self {
+        Self { plan, run_id, run: None }
+    }
+
+    /// The large value that must be supplied to the event before it is pushed, if a node can still read it.
+    pub fn wants(&self, event: &Event) -> Option<BlobRef> {
+        let payload = event.kind.payload()?;
+        let blob = payload.blob().filter(|_| payload.value().is_none())?;
+        let is_read = match (&self.run, &event.task_id) {
+            (Some(run), Some(task)) => run.find(task).is_some_and(|ix| run.task(ix).readers > 0),
+            (_, None) => matches!(event.kind, EventKind::RunCreated(_)),
+            (None, Some(_)) => false,
+        };
+        is_read.then_some(blob)
+    }
+
+    /// Folds the next event.
+    pub fn push(&mut self, event: &Event) -> Result<(), FoldError> {
+        let run_id = self.run_id;
+        let Some(run) = &mut self.run else {
+            let EventKind::RunCreated(created) = &event.kind else { return Err(FoldError::NoBeginning(run_id)) };
+            if event.seq != 1 {
+                return Err(FoldError::Gap { run_id, expected: 1, found: event.seq });
+            }
+            if created.workflow_hash != self.plan.hash() {
+                return Err(FoldError::OtherWorkflow(run_id));
+            }
+            let mut run = Run::empty(self.plan.clone(), run_id, created.clone(), event.time);
+            run.apply(event);
+            self.run = Some(run);
+            return Ok(());
+        };
+        if event.seq != run.version() + 1 {
+            return Err(FoldError::Gap { run_id, expected: run.version() + 1, found: event.seq });
+        }
+        run.check(event)?;
+        run.apply(event);
+        Ok(())
+    }
+
+    /// The run that the log tells.
+    pub fn finish(self) -> Result<Run, FoldError> {
+        let run = self.run.ok_or(FoldError::NoBeginning(self.run_id))?;
+        if run.state.verdicts.is_empty() {
+            Ok(run)
+        } else {
+            let why = "the skips that it causes are missing";
+            Err(FoldError::Impossible { run_id: self.run_id, seq: run.version(), why })
+        }
+    }
+}
+
+impl Run {
+    /// Folds a whole log whose large values, where a node can still read them, are in place.
+    pub fn fold(plan: Arc<Plan>, run_id: RunId, events: &[Event]) -> Result<Self, FoldError> {
+        let mut fold = Fold::new(plan, run_id);
+        events.iter().try_for_each(|event| fold.push(event))?;
+        fold.finish()
+    }
+
+    /// May this event follow? Checks what [`Run::apply`] relies on.
+    fn check(&self, event: &Event) -> Result<(), FoldError> {
+        let impossible = |why| Err(FoldError::Impossible { run_id: self.id, seq: event.seq, why });
+        if let Some(task) = &event.task_id {
+            let Some(ix) = self.find(task) else {
+                return Err(FoldError::UnknownTask { run_id: self.id, seq: event.seq, task: task.clone() });
+            };
+            let status = self.task(ix).status;
+            return match &event.kind {
+                kind if !kind.name().starts_with("task.") => impossible("an event of a run names a task"),
+                _ if self.status().is_terminal() => impossible("the run has ended"),
+                _ if status.is_terminal() => impossible("the task has ended"),
+                EventKind::TaskStarted {} if status == Status::Running => impossible("the task runs already"),
+                EventKind::TaskRetrying { .. } | EventKind::TaskSucceeded { .. } if status != Status::Running => {
+                    impossible("the task does not run")
+                }
+                _ => Ok(()),
+            };
+        }
+        match &event.kind {
+            kind if kind.name().starts_with("task.") => impossible("an event of a task names none"),
+            EventKind::RunCreated(_) => impossible("the run exists already"),
+            EventKind::RunReopened {} if !self.status().is_terminal() => impossible("the run has not ended"),
+            EventKind::RunReopened {} => Ok(()),
+            _ if self.status().is_terminal() => impossible("the run has ended"),
+            kind if kind.ends_run() && !self.state.running.is_empty() => impossible("a task still runs"),
+            _ => Ok(()),
+        }
+    }
+}

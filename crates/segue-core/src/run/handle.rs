@@ -1,0 +1,282 @@
+//! Decisions: what an input means.
+
+use super::{
+    Input, Phase, Rejected, Run, TaskIx, Timer,
+    join::Verdict,
+    task::ENGINE_LOSSES_MAX,
+};
+use crate::{
+    event::{CancelCause, Event, EventKind},
+    ids::TaskId,
+    outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
+    status::Status,
+    time::Timestamp,
+};
+
+/// An attempt that did not succeed, on its way to a decision.
+struct Failure {
+    error: TaskError,
+    lost: Option<Loss>,
+    usage: Usage,
+    jitter: f64,
+}
+
+impl Run {
+    /// What does `input` mean at `now`? Applies it and returns the new facts, in order. A late, doubled or impossible
+    /// input is [`Rejected`] and changes nothing.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Result<Vec<Event>, Rejected> {
+        let mut events = Vec::new();
+        match input {
+            Input::TaskAccepted { task } => self.accept(&mut events, &task, now)?,
+            Input::TaskEnded { task, attempt, outcome, jitter } => {
+                let ix = self.running_attempt(&task, attempt)?;
+                self.end_of_attempt(&mut events, ix, outcome, jitter, now);
+            }
+            Input::Woke { jitter } => self.fire_timers(&mut events, jitter, now),
+            Input::Cancel { reason } => match self.state.phase {
+                Phase::Ended(_) => return Err(Rejected::Ended),
+                Phase::Stopping { .. } => return Err(Rejected::Stopping),
+                Phase::Created | Phase::Live => self.stop(&mut events, CancelCause::Request, reason, now),
+            },
+            Input::Reopen => match self.state.phase {
+                Phase::Ended(Status::Failed | Status::Cancelled) => {
+                    self.record(&mut events, now, EventKind::RunReopened {});
+                }
+                _ => return Err(Rejected::NotReopenable),
+            },
+        }
+        self.settle(&mut events, now);
+        Ok(events)
+    }
+
+    fn accept(&mut self, events: &mut Vec<Event>, task: &TaskId, now: Timestamp) -> Result<(), Rejected> {
+        let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
+        let is_due = self.task(ix).due.is_some_and(|due| due <= now && self.state.delayed.contains(&(due, ix)));
+        let has_room = self.plan.max_parallel.is_none_or(|most| self.state.running.len() < most);
+        if self.state.phase != Phase::Live || !has_room || !(is_due || self.state.ready.contains(&ix)) {
+            return Err(Rejected::NotReady);
+        }
+        let attempt = self.task(ix).attempt + 1;
+        self.record_about(events, now, ix, Some(attempt), EventKind::TaskStarted {});
+        Ok(())
+    }
+
+    /// The fence against stale answers: only the attempt that runs can be answered, and only once.
+    fn running_attempt(&self, task: &TaskId, attempt: u32) -> Result<TaskIx, Rejected> {
+        let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
+        let known = self.task(ix);
+        if known.status == Status::Running && known.attempt == attempt { Ok(ix) } else { Err(Rejected::Stale) }
+    }
+
+    fn end_of_attempt(&mut self, events: &mut Vec<Event>, ix: TaskIx, outcome: TaskOutcome, jitter: f64, now: Timestamp) {
+        let failure = match outcome {
+            TaskOutcome::Succeeded { output, usage, warnings } => {
+                let kind = EventKind::TaskSucceeded { output, usage, warnings };
+                self.record_about(events, now, ix, Some(self.task(ix).attempt), kind);
+                return;
+            }
+            TaskOutcome::Failed { error, usage } => Failure { error, lost: None, usage, jitter },
+            TaskOutcome::Cancelled { usage } => {
+                let error = TaskError::new(ErrorKind::Cancelled, "the task cancelled itself");
+                Failure { error, lost: None, usage, jitter }
+            }
+            TaskOutcome::Lost { by, message } => {
+                let error = TaskError::new(ErrorKind::WorkerLost, message);
+                Failure { error, lost: Some(by), usage: Usage::default(), jitter }
+            }
+        };
+        self.fail_attempt(events, ix, failure, now);
+    }
+
+    fn fail_attempt(&mut self, events: &mut Vec<Event>, ix: TaskIx, failure: Failure, now: Timestamp) {
+        let attempt = Some(self.task(ix).attempt);
+        if self.is_stopping() {
+            self.record_about(events, now, ix, attempt, EventKind::TaskCancelled { usage: failure.usage });
+            return;
+        }
+        match self.next_attempt_at(ix, &failure, now) {
+            Some(due) => {
+                let Failure { error, lost, usage, .. } = failure;
+                self.record_about(events, now, ix, attempt, EventKind::TaskRetrying { error, due, lost, usage });
+            }
+            None => self.fail_for_good(events, ix, failure, now),
+        }
+    }
+
+    /// When another attempt may start; `None` if there is to be none.
+    fn next_attempt_at(&self, ix: TaskIx, failure: &Failure, now: Timestamp) -> Option<Timestamp> {
+        let task = self.task(ix);
+        match failure.lost {
+            Some(Loss::Drained) => return Some(now),
+            Some(Loss::Engine) => return (task.engine_losses + 1 < ENGINE_LOSSES_MAX).then_some(now),
+            Some(Loss::Worker) | None => {}
+        }
+        let rule = &self.node_of(ix).retry;
+        let failures = task.failures + 1;
+        if failures >= rule.backoff.attempts_max || !rule.allows(&failure.error) {
+            return None;
+        }
+        let due = now.plus(rule.pause(failures, &failure.error, failure.jitter));
+        task.deadline_at.is_none_or(|deadline| due < deadline).then_some(due)
+    }
+
+    fn fail_for_good(&mut self, events: &mut Vec<Event>, ix: TaskIx, failure: Failure, now: Timestamp) {
+        let Failure { mut error, lost, usage, .. } = failure;
+        if lost == Some(Loss::Engine) {
+            error.retryable = false;
+            error.message = format!(
+                "quarantined: {ENGINE_LOSSES_MAX} engines died while this task ran, so it may be what kills them ({})",
+                error.message
+            );
+        }
+        let task = self.task(ix);
+        let has_begun = task.status == Status::Running || task.due.is_some();
+        let attempt = has_begun.then_some(task.attempt);
+        let continue_with = match self.stand_in(ix, &error) {
+            Ok(output) => output,
+            Err(wrong) => {
+                error = wrong;
+                None
+            }
+        };
+        let continues = continue_with.is_some();
+        let message = format!("{} failed: {}", self.task_id(ix), error.message);
+        let kind = EventKind::TaskFailed { error, lost, continue_with, usage };
+        self.record_about(events, now, ix, attempt, kind);
+        let is_handled = continues || self.may_be_handled(ix);
+        if self.plan.cancel_on_failure && self.state.phase == Phase::Live && !is_handled {
+            self.stop(events, CancelCause::Failure, message, now);
+        }
+    }
+
+    fn fire_timers(&mut self, events: &mut Vec<Event>, jitter: f64, now: Timestamp) {
+        while let Some(&(due, timer)) = self.state.timers.first()
+            && due <= now
+        {
+            match timer {
+                Timer::Run => {
+                    let limit = self.plan.timeout.unwrap_or_default().as_secs_f64();
+                    let reason = format!("the run did not end within its timeout_seconds: {limit}");
+                    self.stop(events, CancelCause::Deadline, reason, now);
+                }
+                Timer::Attempt(ix) => {
+                    let limit = self.node_of(ix).timeout.unwrap_or_default().as_secs_f64();
+                    let message = format!("the attempt did not end within its timeout_seconds: {limit}");
+                    let error = TaskError::new(ErrorKind::Timeout, message);
+                    let jitter = spread(jitter, ix);
+                    self.fail_attempt(events, ix, Failure { error, lost: None, usage: Usage::default(), jitter }, now);
+                }
+                Timer::Deadline(ix) => {
+                    let limit = self.node_of(ix).deadline.unwrap_or_default().as_secs_f64();
+                    let message = format!("the task did not end within its deadline_seconds: {limit}");
+                    let mut error = TaskError::new(ErrorKind::Timeout, message);
+                    error.retryable = false;
+                    self.fail_for_good(events, ix, Failure { error, lost: None, usage: Usage::default(), jitter }, now);
+                }
+            }
+        }
+    }
+
+    /// Nothing new starts. What waits is over at once; what runs is no longer owed, and its end is awaited.
+    fn stop(&mut self, events: &mut Vec<Event>, by: CancelCause, reason: String, now: Timestamp) {
+        self.record(events, now, EventKind::RunCancelling { by, reason });
+        let waiting: Vec<TaskIx> = self.arena().filter(|&ix| self.task(ix).status == Status::Pending).collect();
+        for ix in waiting {
+            self.record_about(events, now, ix, None, EventKind::TaskCancelled { usage: Usage::default() });
+        }
+    }
+
+    /// Records what follows from what was recorded, until nothing does: skips, conditions that cannot be evaluated, and
+    /// the end of the run.
+    pub(super) fn settle(&mut self, events: &mut Vec<Event>, now: Timestamp) {
+        while let Some((ix, verdict)) = self.state.verdicts.pop_first() {
+            match verdict {
+                Verdict::Skip(reason) => self.record_about(events, now, ix, None, EventKind::TaskSkipped { reason }),
+                Verdict::Fail(error) => {
+                    let failure = Failure { error, lost: None, usage: Usage::default(), jitter: 0.0 };
+                    self.fail_for_good(events, ix, failure, now);
+                }
+            }
+        }
+        if self.state.open == 0 && !self.status().is_terminal() {
+            let kind = self.ending();
+            self.record(events, now, kind);
+        }
+    }
+
+    /// How a run ends whose tasks have all ended.
+    fn ending(&self) -> EventKind {
+        let failure = || self.unhandled_failure();
+        match &self.state.phase {
+            Phase::Stopping { by: CancelCause::Request, reason } => EventKind::RunCancelled { reason: reason.clone() },
+            Phase::Stopping { by: CancelCause::Deadline, reason } => {
+                EventKind::RunFailed { error: TaskError::new(ErrorKind::Timeout, reason.clone()) }
+            }
+            Phase::Stopping { by: CancelCause::Failure, reason } => EventKind::RunFailed {
+                error: failure().unwrap_or_else(|| TaskError::new(ErrorKind::Cancelled, reason.clone())),
+            },
+            _ => match failure() {
+                Some(error) => EventKind::RunFailed { error },
+                None => match self.outputs() {
+                    Ok(outputs) => EventKind::RunSucceeded { outputs },
+                    Err(error) => EventKind::RunFailed { error },
+                },
+            },
+        }
+    }
+
+    /// The first failure that nothing took care of.
+    fn unhandled_failure(&self) -> Option<TaskError> {
+        let ix = *self.state.failures.iter().find(|&&ix| !self.was_handled(ix))?;
+        let id = &self.node_of(ix).id;
+        let mut error = match &self.task(ix).error {
+            Some(error) => error.clone(),
+            None => TaskError::new(
+                ErrorKind::Join,
+                format!(
+                    "`{id}` waits for all its dependencies to succeed (join: all_success), but some were skipped; \
+                     use join: no_failure to merge branches"
+                ),
+            ),
+        };
+        error.node = Some(id.clone());
+        Some(error)
+    }
+
+    fn was_handled(&self, ix: TaskIx) -> bool {
+        self.task(ix).status == Status::Failed && self.handlers_of(ix).any(|to| self.task(to).status.is_terminal() && self.task(to).status != Status::Skipped)
+    }
+
+    /// Is there a dependent that handles failures and may still do so?
+    fn may_be_handled(&self, ix: TaskIx) -> bool {
+        self.handlers_of(ix).any(|to| self.task(to).status != Status::Skipped && !self.state.verdicts.contains_key(&to))
+    }
+
+    fn handlers_of(&self, ix: TaskIx) -> impl Iterator<Item = TaskIx> {
+        let dependents = self.node_of(ix).dependents.iter();
+        dependents
+            .filter(|edge| self.plan.node(edge.to).join.handles_failure())
+            .map(move |edge| Self::sibling(ix, edge.to))
+            .filter(move |&to| !self.state.untaken.contains(&(ix, to)))
+    }
+
+    pub(super) fn record(&mut self, events: &mut Vec<Event>, now: Timestamp, kind: EventKind) {
+        self.push(events, Event { seq: self.state.version + 1, time: now, task_id: None, attempt: None, kind });
+    }
+
+    fn record_about(&mut self, events: &mut Vec<Event>, now: Timestamp, ix: TaskIx, attempt: Option<u32>, kind: EventKind) {
+        let task_id = Some(self.task_id(ix).clone());
+        self.push(events, Event { seq: self.state.version + 1, time: now, task_id, attempt, kind });
+    }
+
+    fn push(&mut self, events: &mut Vec<Event>, event: Event) {
+        self.apply(&event);
+        events.push(event);
+    }
+}
+
+/// One draw for many tasks: each gets its own point of `[0, 1)`, so that what fails together is not retried together.
+fn spread(jitter: f64, ix: TaskIx) -> f64 {
+    const GOLDEN: f64 = 0.618_033_988_749_894_8;
+    f64::from(ix.0).mul_add(GOLDEN, jitter).fract()
+}

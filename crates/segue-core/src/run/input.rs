@@ -1,0 +1,78 @@
+//! What comes in, what goes out, and what is refused.
+
+use crate::{ids::TaskId, outcome::TaskOutcome, time::Timestamp};
+
+/// Something that happened to a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The shell has a place for the task's next attempt, and will execute it once the fact is committed.
+    TaskAccepted {
+        /// One of [`Run::ready`](super::Run::ready).
+        task: TaskId,
+    },
+    /// An attempt has ended.
+    TaskEnded {
+        /// The task.
+        task: TaskId,
+        /// The attempt that ended.
+        attempt: u32,
+        /// How.
+        outcome: TaskOutcome,
+        /// Drawn from `[0, 1)` by the shell, for the pause before a retry.
+        jitter: f64,
+    },
+    /// Time has passed.
+    Woke {
+        /// As above, for what fails because of it.
+        jitter: f64,
+    },
+    /// Somebody wants the run to stop.
+    Cancel {
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Somebody wants an ended run to go on: what succeeded keeps its result, the rest runs.
+    Reopen,
+}
+
+/// What the world owes a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Find a place for the task's next attempt and say [`Input::TaskAccepted`].
+    Accept {
+        /// The task.
+        task: &'a TaskId,
+    },
+    /// This attempt has begun: execute it and say [`Input::TaskEnded`].
+    Execute {
+        /// The task.
+        task: &'a TaskId,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Say [`Input::Woke`] at this time, or as soon as it has passed.
+    WakeAt(Timestamp),
+}
+
+/// An input that means nothing to the run any more, or never did. It changed nothing; it is no error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// There is no such task.
+    #[error("no such task")]
+    UnknownTask,
+    /// The attempt is not the one that runs: it was answered before, given up, or never begun.
+    #[error("a stale answer")]
+    Stale,
+    /// The task may not start now.
+    #[error("the task is not ready")]
+    NotReady,
+    /// The run has ended.
+    #[error("the run has ended")]
+    Ended,
+    /// The run is being stopped already.
+    #[error("the run is being stopped")]
+    Stopping,
+    /// Only a run that failed or was cancelled can be reopened.
+    #[error("only a run that is FAILED or CANCELLED can be reopened")]
+    NotReopenable,
+}

@@ -1,0 +1,62 @@
+//! The summary that stores keep beside the log: a view of the state, written in the commit that changes it.
+
+use super::{Phase, Run, TaskIx};
+use crate::{
+    event::Event,
+    ports::{RunRow, TaskRow},
+};
+
+impl Run {
+    /// The run's row.
+    pub fn run_row(&self) -> RunRow {
+        let state = &self.state;
+        RunRow {
+            run_id: self.id,
+            workflow_id: self.plan.workflow_id().clone(),
+            workflow_hash: self.plan.hash(),
+            status: self.status(),
+            cancelling: matches!(state.phase, Phase::Stopping { .. }),
+            version: state.version,
+            created_at: state.created_at,
+            started_at: state.started_at,
+            finished_at: state.finished_at,
+            error: state.error.clone(),
+            usage: state.usage,
+            tasks_total: count(state.tasks.len()),
+            tasks_done: count(state.tasks.len() - state.open),
+        }
+    }
+
+    /// The rows of the tasks that these events are about; each task once, in the order of the events. After
+    /// `run.reopened` that is every task, since it changes them all.
+    pub fn task_rows(&self, events: &[Event]) -> Vec<TaskRow> {
+        if events.iter().any(|event| event.kind.name() == "run.reopened") {
+            return self.all_task_rows();
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        let about = events.iter().filter_map(|event| self.find(event.task_id.as_ref()?));
+        about.filter(|ix| seen.insert(*ix)).map(|ix| self.task_row(ix)).collect()
+    }
+
+    /// The rows of all tasks, in the order of the plan.
+    pub fn all_task_rows(&self) -> Vec<TaskRow> {
+        (0..self.state.tasks.len()).map(|ix| self.task_row(TaskIx(count(ix)))).collect()
+    }
+
+    fn task_row(&self, ix: TaskIx) -> TaskRow {
+        let task = self.task(ix);
+        TaskRow {
+            task_id: self.task_id(ix).clone(),
+            status: task.status,
+            attempts: task.attempt,
+            started_at: task.started_at,
+            finished_at: task.finished_at,
+            result_seq: task.result_seq,
+            usage: task.usage,
+        }
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("fits: see Plan::compile")
+}

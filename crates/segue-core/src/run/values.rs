@@ -1,0 +1,148 @@
+//! Values: what expressions see, what an attempt is given, what the run gives back.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Run, TaskIx, join::Verdict};
+use crate::{
+    event::{SkipCode, SkipReason},
+    expr::{ExprError, Expression, NodeView, References, RunView, Scope},
+    ids::{NodeId, TaskId},
+    outcome::{ErrorKind, TaskError},
+    payload::Payload,
+    plan::Outputs,
+    status::Status,
+};
+
+/// What an attempt is given.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// The node's inputs: an object.
+    pub inputs: Arc<Value>,
+    /// The outputs of the node's dependencies, where it has no prompt of its own and takes them as material.
+    pub material: Vec<(NodeId, Arc<Value>)>,
+}
+
+impl Run {
+    /// Renders a task's inputs: a pure function of plan and state. An expression that cannot be evaluated is the
+    /// task's error, of kind `invalid_input`, which names the place.
+    pub fn render(&self, task: &TaskId) -> Result<Rendered, TaskError> {
+        let ix = self
+            .find(task)
+            .ok_or_else(|| TaskError::new(ErrorKind::InvalidInput, format!("there is no task `{task}`")))?;
+        let node = self.node_of(ix);
+        let inputs = node.inputs.render(&self.scope(ix, node.inputs.references(), None)).map_err(|error| {
+            TaskError::new(ErrorKind::InvalidInput, format!("inputs of `{}`: {error}", node.id))
+        })?;
+        let material = match node.takes_material {
+            true => node.incoming.iter().filter_map(|edge| self.material(Self::sibling(ix, edge.from))).collect(),
+            false => Vec::new(),
+        };
+        Ok(Rendered { inputs, material })
+    }
+
+    fn material(&self, ix: TaskIx) -> Option<(NodeId, Arc<Value>)> {
+        let value = self.task(ix).output.as_ref()?.value()?;
+        Some((self.node_of(ix).id.clone(), value.clone()))
+    }
+
+    pub(super) fn is_true(&self, condition: &Expression, ix: TaskIx) -> Result<bool, ExprError> {
+        condition.is_true(&self.scope(ix, condition.references(), None))
+    }
+
+    /// `on_failure: continue`: the output that stands in for what failed with `error`.
+    pub(super) fn stand_in(&self, ix: TaskIx, error: &TaskError) -> Result<Option<Payload>, TaskError> {
+        let node = self.node_of(ix);
+        let Some(template) = &node.continue_with else { return Ok(None) };
+        let scope = self.scope(ix, template.references(), Some(error));
+        template.render(&scope).map(|value| Some(Payload::from_arc(value))).map_err(|wrong| {
+            let message = format!("on_failure.output of `{}`: {wrong} (after: {error})", node.id);
+            TaskError::new(ErrorKind::InvalidInput, message)
+        })
+    }
+
+    /// The run's outputs: those that the workflow declares, else those of its final nodes that have one.
+    pub(super) fn outputs(&self) -> Result<Payload, TaskError> {
+        match &self.plan.outputs {
+            Outputs::Declared(template) => {
+                let scope = self.scope(TaskIx(0), template.references(), None);
+                template.render(&scope).map(Payload::from_arc).map_err(|error| {
+                    TaskError::new(ErrorKind::InvalidInput, format!("outputs of the workflow: {error}"))
+                })
+            }
+            Outputs::Sinks(sinks) => {
+                let tasks = sinks.iter().map(|&node| Self::sibling(TaskIx(0), node));
+                let outputs = tasks.filter_map(|ix| self.material(ix));
+                let outputs: Map<String, Value> =
+                    outputs.map(|(id, value)| (id.to_string(), Value::clone(&value))).collect();
+                Ok(Payload::new(Value::Object(outputs)))
+            }
+        }
+    }
+
+    fn scope(&self, beside: TaskIx, references: &References, error: Option<&TaskError>) -> Scope {
+        let nodes = references.nodes.iter().filter_map(|id| {
+            let ix = Self::sibling(beside, *self.plan.by_id.get(id)?);
+            Some((id.clone(), self.view(ix)))
+        });
+        let status = match self.status() {
+            // The run's outputs are rendered when all tasks have ended and the end itself is not recorded yet.
+            Status::Pending => Status::Running,
+            status => status,
+        };
+        Scope {
+            params: self.state.params.clone(),
+            run: RunView { id: self.id.to_string(), workflow_id: self.plan.workflow_id.to_string(), status },
+            nodes: nodes.collect(),
+            extra: error.map(|error| ("error", Arc::new(error_value(error)))).into_iter().collect(),
+        }
+    }
+
+    fn view(&self, ix: TaskIx) -> NodeView {
+        let task = self.task(ix);
+        NodeView {
+            output: task.output.as_ref().and_then(Payload::value).cloned().unwrap_or_default(),
+            status: task.status,
+            error: task.error.as_ref().map(|error| Arc::new(error_value(error))),
+            attempts: task.attempt,
+        }
+    }
+
+    /// A condition of `ix` cannot be evaluated: it fails without having started.
+    pub(super) fn fail_before_start(&mut self, ix: TaskIx, place: &str, error: ExprError) {
+        let message = format!("{place} of `{}`: {error}", self.node_of(ix).id);
+        self.state.ready.remove(&ix);
+        self.state.verdicts.insert(ix, Verdict::Fail(TaskError::new(ErrorKind::InvalidInput, message)));
+    }
+
+    pub(super) fn skip_reason(&self, ix: TaskIx, code: SkipCode) -> SkipReason {
+        let node = self.node_of(ix);
+        let decisive = |code| match code {
+            SkipCode::UpstreamFailed => Some(Status::Failed),
+            SkipCode::JoinNeverHolds => Some(Status::Skipped),
+            _ => None,
+        };
+        let because = decisive(code).and_then(|status| {
+            let mut dependencies = node.incoming.iter().map(|edge| Self::sibling(ix, edge.from));
+            let found = dependencies.find(|&from| {
+                self.task(from).status == status
+                    || (status == Status::Skipped && self.state.untaken.contains(&(from, ix)))
+            });
+            found.map(|from| self.node_of(from).id.clone())
+        });
+        let who = because.as_ref().map_or_else(String::new, |id| format!(" `{id}`"));
+        let message = match code {
+            SkipCode::When => "its condition is false".to_owned(),
+            SkipCode::NotReached => "nothing that leads to it was taken".to_owned(),
+            SkipCode::UpstreamFailed => format!("its dependency{who} failed"),
+            SkipCode::NothingFailed => "nothing that it handles failed".to_owned(),
+            SkipCode::JoinNeverHolds => format!("join all_success can never hold: its dependency{who} was skipped"),
+        };
+        SkipReason { code, message, because }
+    }
+}
+
+fn error_value(error: &TaskError) -> Value {
+    serde_json::to_value(error).expect("a task's error can be written as JSON")
+}
