@@ -183,7 +183,11 @@ fn merge_hints(defaults: &Map<String, Value>, own: &Map<String, Value>) -> Map<S
 }
 
 fn retry_rule(own: Option<&RetryPolicy>, defaults: Option<&RetryPolicy>) -> RetryRule {
-    fn pick<T>(own: Option<&RetryPolicy>, defaults: Option<&RetryPolicy>, get: impl Fn(&RetryPolicy) -> Option<T>) -> Option<T> {
+    fn pick<T>(
+        own: Option<&RetryPolicy>,
+        defaults: Option<&RetryPolicy>,
+        get: impl Fn(&RetryPolicy) -> Option<T>,
+    ) -> Option<T> {
         own.and_then(&get).or_else(|| defaults.and_then(&get))
     }
     let basis = Backoff::default();
@@ -217,7 +221,8 @@ fn connect(spec: &WorkflowSpec, by_id: &BTreeMap<NodeId, NodeIx>, nodes: &mut [P
     }
     for edge in &spec.edges {
         let (from, to) = (find(edge.to(), edge.from())?, find(edge.from(), edge.to())?);
-        let when = edge.when().map(|text| condition(text, || format!("edge {} -> {}", edge.from(), edge.to()))).transpose()?;
+        let when =
+            edge.when().map(|text| condition(text, || format!("edge {} -> {}", edge.from(), edge.to()))).transpose()?;
         let known = edges.entry((from, to)).or_default();
         *known = when.or(known.take());
     }

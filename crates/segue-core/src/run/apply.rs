@@ -327,7 +327,7 @@ impl Run {
         self.task_mut(ix).counts = counts;
     }
 
-    fn arena(&self) -> impl Iterator<Item = TaskIx> + use<> {
+    pub(super) fn arena(&self) -> impl Iterator<Item = TaskIx> + use<> {
         (0..u32::try_from(self.state.tasks.len()).expect("fits: see Plan::compile")).map(TaskIx)
     }
 }

@@ -1,10 +1,6 @@
 //! Decisions: what an input means.
 
-use super::{
-    Input, Phase, Rejected, Run, TaskIx, Timer,
-    join::Verdict,
-    task::ENGINE_LOSSES_MAX,
-};
+use super::{Input, Phase, Rejected, Run, TaskIx, Timer, join::Verdict, task::ENGINE_LOSSES_MAX};
 use crate::{
     event::{CancelCause, Event, EventKind},
     ids::TaskId,
@@ -68,7 +64,14 @@ impl Run {
         if known.status == Status::Running && known.attempt == attempt { Ok(ix) } else { Err(Rejected::Stale) }
     }
 
-    fn end_of_attempt(&mut self, events: &mut Vec<Event>, ix: TaskIx, outcome: TaskOutcome, jitter: f64, now: Timestamp) {
+    fn end_of_attempt(
+        &mut self,
+        events: &mut Vec<Event>,
+        ix: TaskIx,
+        outcome: TaskOutcome,
+        jitter: f64,
+        now: Timestamp,
+    ) {
         let failure = match outcome {
             TaskOutcome::Succeeded { output, usage, warnings } => {
                 let kind = EventKind::TaskSucceeded { output, usage, warnings };
@@ -244,7 +247,10 @@ impl Run {
     }
 
     fn was_handled(&self, ix: TaskIx) -> bool {
-        self.task(ix).status == Status::Failed && self.handlers_of(ix).any(|to| self.task(to).status.is_terminal() && self.task(to).status != Status::Skipped)
+        self.task(ix).status == Status::Failed
+            && self
+                .handlers_of(ix)
+                .any(|to| self.task(to).status.is_terminal() && self.task(to).status != Status::Skipped)
     }
 
     /// Is there a dependent that handles failures and may still do so?
@@ -264,7 +270,14 @@ impl Run {
         self.push(events, Event { seq: self.state.version + 1, time: now, task_id: None, attempt: None, kind });
     }
 
-    fn record_about(&mut self, events: &mut Vec<Event>, now: Timestamp, ix: TaskIx, attempt: Option<u32>, kind: EventKind) {
+    fn record_about(
+        &mut self,
+        events: &mut Vec<Event>,
+        now: Timestamp,
+        ix: TaskIx,
+        attempt: Option<u32>,
+        kind: EventKind,
+    ) {
         let task_id = Some(self.task_id(ix).clone());
         self.push(events, Event { seq: self.state.version + 1, time: now, task_id, attempt, kind });
     }

@@ -137,7 +137,9 @@ impl Run {
             .nodes
             .iter()
             .enumerate()
-            .map(|(ix, node)| Task::new(NodeIx(u32::try_from(ix).expect("fits: see Plan::compile")), node, plan.readers[ix]))
+            .map(|(ix, node)| {
+                Task::new(NodeIx(u32::try_from(ix).expect("fits: see Plan::compile")), node, plan.readers[ix])
+            })
             .collect();
         let state = State {
             version: 0,

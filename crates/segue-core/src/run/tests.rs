@@ -151,10 +151,7 @@ fn a_failure_is_retried_after_its_pause_until_the_attempts_are_used_up() {
     world.wait(1).fail("a", ErrorKind::Provider);
     assert_eq!(world.run.wake_at(world.now), Some(world.now.plus(Duration::from_secs(2))));
     world.wait(2).fail("a", ErrorKind::Provider);
-    story(
-        &world,
-        "started:a@1 retrying:a@1 started:a@2 retrying:a@2 started:a@3 failed:a@3 run.failed",
-    );
+    story(&world, "started:a@1 retrying:a@1 started:a@2 retrying:a@2 started:a@3 failed:a@3 run.failed");
 }
 
 #[test]

@@ -32,9 +32,10 @@ impl Run {
             .find(task)
             .ok_or_else(|| TaskError::new(ErrorKind::InvalidInput, format!("there is no task `{task}`")))?;
         let node = self.node_of(ix);
-        let inputs = node.inputs.render(&self.scope(ix, node.inputs.references(), None)).map_err(|error| {
-            TaskError::new(ErrorKind::InvalidInput, format!("inputs of `{}`: {error}", node.id))
-        })?;
+        let inputs = node
+            .inputs
+            .render(&self.scope(ix, node.inputs.references(), None))
+            .map_err(|error| TaskError::new(ErrorKind::InvalidInput, format!("inputs of `{}`: {error}", node.id)))?;
         let material = match node.takes_material {
             true => node.incoming.iter().filter_map(|edge| self.material(Self::sibling(ix, edge.from))).collect(),
             false => Vec::new(),
