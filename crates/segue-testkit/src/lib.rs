@@ -1,1 +1,4 @@
 //! Conformance suites, simulator, auditor and stub model server. A development dependency only.
+
+pub mod auditor;
+pub mod conformance;

@@ -33,8 +33,8 @@ pub struct Family {
 }
 
 impl Family {
-    /// Sends `signal` to the root's group. `false`: the group is empty.
-    pub(super) fn signal_group(&self, signal: Signal) -> bool {
+    /// Sends `signal` to the root's group; with `None` only looks. `false`: the group is empty.
+    pub(super) fn signal_group(&self, signal: impl Into<Option<Signal>>) -> bool {
         killpg(Pid::from_raw(self.root), signal) != Err(Errno::ESRCH)
     }
 

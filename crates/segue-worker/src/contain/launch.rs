@@ -150,8 +150,7 @@ impl Contained {
     pub async fn finish(mut self) -> usize {
         self.is_over = true;
         self.root = None;
-        let left_in_group = self.family.signal_group(Signal::SIGKILL);
-        if !left_in_group && !self.family.has_orphans() {
+        if !self.family.signal_group(None) && !self.family.has_orphans() {
             return 0;
         }
         end_off_thread(self.family.clone()).await
