@@ -3,8 +3,9 @@
 //! Inside a run an [`Event`] leaves out what all of its events share; [`Envelope`] adds the run and its workflow for
 //! readers outside. The schema only grows: a golden file a version is a test.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     ids::{ContentHash, NodeId, RunId, TaskId, WorkflowId},
@@ -32,7 +33,7 @@ pub struct Event {
 }
 
 /// What happened, with its data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "data")]
 pub enum EventKind {
     /// The run exists and is durable.
@@ -133,7 +134,7 @@ pub enum EventKind {
 }
 
 /// The data of `run.created`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunCreated {
     /// The version of the workflow that the run is pinned to.
     pub workflow_hash: ContentHash,
@@ -151,7 +152,7 @@ pub struct RunCreated {
 }
 
 /// Who stops a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelCause {
     /// Somebody asked for it: the run ends `CANCELLED`.
@@ -163,7 +164,7 @@ pub enum CancelCause {
 }
 
 /// Why a task was skipped.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SkipReason {
     /// The rule that skipped it.
     pub code: SkipCode,
@@ -175,7 +176,7 @@ pub struct SkipReason {
 }
 
 /// The rules that skip a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipCode {
     /// Its own `when` is false.
@@ -286,4 +287,30 @@ impl Envelope {
             transient: false,
         }
     }
+}
+
+/// JSON Schema (2020-12) of the envelope: its fields, and the data of each event of the log by `type`.
+pub fn schema() -> Value {
+    let kinds = schemars::schema_for!(EventKind).to_value();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Event",
+        "description": "One fact of a run's log, or (transient) progress on the bus, whose type is not listed here.",
+        "type": "object",
+        "required": ["seq", "type", "time", "workflow_id", "run_id", "data"],
+        "properties": {
+            "seq": {"type": "integer", "minimum": 0, "description": "Position in the run's log, from 1, without gaps."},
+            "type": {"type": "string"},
+            "time": {"type": "string", "format": "date-time", "description": "UTC, microseconds."},
+            "workflow_id": {"type": "string"},
+            "run_id": {"type": "string", "format": "uuid"},
+            "task_id": {"type": "string"},
+            "attempt": {"type": "integer", "minimum": 1},
+            "data": true,
+            "transient": {"type": "boolean", "description": "Progress that is not state; may be lost."},
+        },
+        "if": {"not": {"properties": {"transient": {"const": true}}, "required": ["transient"]}},
+        "then": {"oneOf": kinds["oneOf"]},
+        "$defs": kinds["$defs"],
+    })
 }

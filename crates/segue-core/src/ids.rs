@@ -170,7 +170,8 @@ impl FromStr for NodeId {
 }
 
 /// The BLAKE3 hash of some bytes: names a workflow's version and a large value. Written as 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
+#[schemars(with = "String")]
 pub struct ContentHash([u8; 32]);
 
 impl ContentHash {

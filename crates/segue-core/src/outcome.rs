@@ -123,7 +123,7 @@ impl fmt::Display for ErrorKind {
 }
 
 /// Why a task (or a run) failed, in the words of the interfaces.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[error("{kind}: {message}")]
 pub struct TaskError {
     /// What it is about.
@@ -207,7 +207,7 @@ impl AddAssign for Usage {
 }
 
 /// Who lost an attempt that never answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
     /// Its worker died. Counts as a failed attempt of kind `worker_lost`.

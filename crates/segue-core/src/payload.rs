@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, ser::SerializeMap};
 use serde_json::Value;
 
@@ -24,7 +25,8 @@ pub struct BlobRef {
 ///
 /// In JSON an inline payload is the value itself, a large one is `{"$blob": {"hash": …, "bytes": …}}`. A payload read
 /// back from a log knows only the reference; [`Payload::supply`] gives it its value again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(with = "Value")]
 pub struct Payload(Repr);
 
 #[derive(Debug, Clone)]
