@@ -2,3 +2,4 @@
 
 pub mod auditor;
 pub mod conformance;
+pub mod sim;

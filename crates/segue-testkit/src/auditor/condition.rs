@@ -1,0 +1,186 @@
+//! The small part of the expression language that the simulator's workflows use, evaluated without a template engine:
+//! paths, literals, comparisons, `and`, `or`, `not`.
+
+use std::cmp::Ordering;
+
+use serde_json::{Value, json};
+
+use super::{graph::Graph, task::Task};
+
+/// What an expression can see.
+pub(super) struct Scope<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) tasks: &'a [Task],
+    pub(super) params: &'a Value,
+}
+
+/// `None` is an undefined value.
+type Found = Option<Value>;
+
+impl Scope<'_> {
+    /// A condition. An error says why it has no answer.
+    pub(super) fn is_true(&self, expression: &str) -> Result<bool, String> {
+        self.value(expression).map(|value| truth(value.as_ref()))
+    }
+
+    /// Any expression.
+    pub(super) fn value(&self, expression: &str) -> Result<Found, String> {
+        let tokens = tokens(expression)?;
+        let mut parser = Parser { scope: self, tokens: &tokens, at: 0 };
+        let value = parser.any_of()?;
+        match parser.peek() {
+            None => Ok(value),
+            Some(token) => Err(format!("`{token}` is too much in `{expression}`")),
+        }
+    }
+
+    /// A template: a string that is one whole `{{ … }}`, or any other value as it is.
+    pub(super) fn render(&self, template: &Value) -> Result<Value, String> {
+        match template {
+            Value::String(text) => match text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
+                Some(expression) => self.value(expression)?.ok_or_else(|| format!("`{expression}` is undefined")),
+                None => Ok(template.clone()),
+            },
+            Value::Array(items) => items.iter().map(|item| self.render(item)).collect(),
+            Value::Object(fields) => fields.iter().map(|(key, value)| Ok((key.clone(), self.render(value)?))).collect(),
+            _ => Ok(template.clone()),
+        }
+    }
+
+    fn path(&self, path: &str) -> Result<Found, String> {
+        let mut steps = path.split('.');
+        let mut value = match steps.next() {
+            Some("params") => Some(self.params.clone()),
+            Some("nodes") => {
+                let name = steps.next().ok_or("`nodes` alone")?;
+                let ix = self.graph.nodes.iter().position(|node| node.id.as_str() == name);
+                let task = &self.tasks[ix.ok_or_else(|| format!("no node `{name}`"))?];
+                Some(json!({
+                    "status": task.status,
+                    "attempts": task.attempts,
+                    "output": task.output.as_deref().unwrap_or(&Value::Null),
+                }))
+            }
+            _ => return Err(format!("unknown name in `{path}`")),
+        };
+        for step in steps {
+            value = match value {
+                None => return Err(format!("`{path}` reads `{step}` of an undefined value")),
+                Some(Value::Object(fields)) => fields.get(step).cloned(),
+                // What a skipped node would have produced is null, and so is all that it would hold.
+                Some(Value::Null) => Some(Value::Null),
+                Some(_) => None,
+            };
+        }
+        Ok(value)
+    }
+}
+
+fn truth(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(yes)) => *yes,
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(fields)) => !fields.is_empty(),
+    }
+}
+
+struct Parser<'a> {
+    scope: &'a Scope<'a>,
+    tokens: &'a [String],
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<&str> {
+        self.tokens.get(self.at).map(String::as_str)
+    }
+
+    fn takes(&mut self, token: &str) -> bool {
+        let found = self.peek() == Some(token);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn any_of(&mut self) -> Result<Found, String> {
+        let mut value = self.all_of()?;
+        while self.takes("or") {
+            let other = self.all_of()?;
+            value = if truth(value.as_ref()) { value } else { other };
+        }
+        Ok(value)
+    }
+
+    fn all_of(&mut self) -> Result<Found, String> {
+        let mut value = self.negated()?;
+        while self.takes("and") {
+            let other = self.negated()?;
+            value = if truth(value.as_ref()) { other } else { value };
+        }
+        Ok(value)
+    }
+
+    fn negated(&mut self) -> Result<Found, String> {
+        if self.takes("not") {
+            return Ok(Some(Value::Bool(!truth(self.negated()?.as_ref()))));
+        }
+        self.comparison()
+    }
+
+    fn comparison(&mut self) -> Result<Found, String> {
+        let left = self.primary()?;
+        let Some(operator) = self.peek().filter(|token| matches!(*token, "==" | "!=" | "<" | ">")) else {
+            return Ok(left);
+        };
+        let operator = operator.to_owned();
+        self.at += 1;
+        let right = self.primary()?;
+        let yes = match operator.as_str() {
+            "==" => left == right,
+            "!=" => left != right,
+            "<" => numbers(&left, &right) == Some(Ordering::Less),
+            _ => numbers(&left, &right) == Some(Ordering::Greater),
+        };
+        Ok(Some(Value::Bool(yes)))
+    }
+
+    fn primary(&mut self) -> Result<Found, String> {
+        let token = self.peek().ok_or("the expression ends too early")?.to_owned();
+        self.at += 1;
+        if token == "(" {
+            let value = self.any_of()?;
+            return if self.takes(")") { Ok(value) } else { Err("a bracket is missing".into()) };
+        }
+        if token.starts_with(|first: char| first.is_ascii_digit() || first == '"')
+            || matches!(token.as_str(), "true" | "false")
+        {
+            return serde_json::from_str(&token).map(Some).map_err(|error| error.to_string());
+        }
+        self.scope.path(&token)
+    }
+}
+
+fn numbers(left: &Found, right: &Found) -> Option<Ordering> {
+    left.as_ref()?.as_f64()?.partial_cmp(&right.as_ref()?.as_f64()?)
+}
+
+fn tokens(text: &str) -> Result<Vec<String>, String> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '(' | ')' | '<' | '>' => 1,
+            '=' | '!' => 2,
+            '"' => rest[1..].find('"').ok_or("an open string")? + 2,
+            _ => rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(rest.len()),
+        };
+        if length == 0 || length > rest.len() {
+            return Err(format!("`{rest}` cannot be read"));
+        }
+        tokens.push(rest[..length].to_owned());
+        rest = rest[length..].trim_start();
+    }
+    Ok(tokens)
+}

@@ -1,0 +1,138 @@
+//! How a run ends, and what stops it.
+
+use segue_core::{
+    event::{CancelCause, SkipCode},
+    outcome::{ErrorKind, TaskError},
+    payload::Payload,
+    status::Status,
+    time::Timestamp,
+};
+use serde_json::{Map, Value};
+
+use super::{
+    Auditor, Phase, Rule, Violation,
+    join::{Decision, Fate},
+};
+
+impl Auditor {
+    pub(super) fn run_cancelling(&mut self, by: CancelCause, reason: &str) -> Result<(), Violation> {
+        self.check(self.cancelling.is_none(), Rule::Cause, || "is being cancelled already".into())?;
+        match by {
+            CancelCause::Request => {}
+            CancelCause::Deadline => {
+                let end = self.run_deadline();
+                self.check(end.is_some_and(|end| self.time >= end), Rule::Cause, || {
+                    format!("times out before {end:?}")
+                })?;
+            }
+            CancelCause::Failure => {
+                let hopeless = self.first_failure();
+                self.check(self.graph.cancel_on_failure && hopeless.is_some(), Rule::Cause, || {
+                    format!("is cancelled for a failure; unhandled: {hopeless:?}")
+                })?;
+                self.fatal = hopeless;
+            }
+        }
+        self.cancelling = Some((by, reason.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn run_succeeded(&mut self, outputs: &Payload) -> Result<(), Violation> {
+        self.check_all_ended()?;
+        self.check(self.cancelling.is_none(), Rule::End, || "a run that is being cancelled succeeds".into())?;
+        let failed = self.first_failure();
+        self.check(failed.is_none(), Rule::End, || {
+            format!("succeeds although nothing handles what became of `{}`", self.node_id(failed.unwrap_or(0)))
+        })?;
+        let given = outputs.value().map_or(&Value::Null, |value| value);
+        match self.expected_outputs() {
+            Ok(expected) => {
+                self.check(*given == expected, Rule::Outputs, || format!("outputs {given}, not {expected}"))?;
+            }
+            Err(why) => return self.broken(Rule::Outputs, format!("has outputs although {why}")),
+        }
+        self.phase = Phase::Ended(Status::Succeeded);
+        Ok(())
+    }
+
+    pub(super) fn run_failed(&mut self, error: &TaskError) -> Result<(), Violation> {
+        self.check_all_ended()?;
+        let fits = match self.cause() {
+            Some(CancelCause::Deadline) => error.kind == ErrorKind::Timeout,
+            Some(CancelCause::Failure) => self.fatal.is_some_and(|ix| self.is_error_of(ix, error)),
+            Some(CancelCause::Request) => false,
+            None => match self.first_failure() {
+                Some(ix) => self.is_error_of(ix, error),
+                // Nothing failed: only the outputs can be at fault.
+                None => error.kind == ErrorKind::InvalidInput && self.expected_outputs().is_err(),
+            },
+        };
+        self.check(fits, Rule::End, || {
+            let first = self.first_failure().map(|ix| self.node_id(ix));
+            format!("fails with {error:?}; cause {:?}, first unhandled failure {first:?}", self.cause())
+        })?;
+        self.phase = Phase::Ended(Status::Failed);
+        Ok(())
+    }
+
+    pub(super) fn run_cancelled(&mut self, reason: &str) -> Result<(), Violation> {
+        self.check_all_ended()?;
+        let asked = matches!(&self.cancelling, Some((CancelCause::Request, why)) if why == reason);
+        self.check(asked, Rule::End, || format!("is cancelled ({reason}) after {:?}", self.cancelling))?;
+        self.phase = Phase::Ended(Status::Cancelled);
+        Ok(())
+    }
+
+    fn check_all_ended(&self) -> Result<(), Violation> {
+        let open = self.tasks.iter().position(|task| !task.status.is_terminal());
+        self.check(open.is_none(), Rule::End, || {
+            let ix = open.unwrap_or(0);
+            format!("ends while `{}` is {}", self.node_id(ix), self.tasks[ix].status)
+        })
+    }
+
+    /// When `timeout_seconds` of the workflow have passed.
+    pub(super) fn run_deadline(&self) -> Option<Timestamp> {
+        Some(self.began_at.plus(self.graph.timeout?))
+    }
+
+    fn is_error_of(&self, ix: usize, error: &TaskError) -> bool {
+        let names_it = error.node.as_ref() == Some(self.node_id(ix));
+        match &self.tasks[ix].error {
+            Some(own) => names_it && own.kind == error.kind && own.message == error.message,
+            None => names_it && error.kind == ErrorKind::Join,
+        }
+    }
+
+    /// The first task, by when it ended, whose end fails the run: nothing has handled it, or can do so any more.
+    pub(super) fn first_failure(&self) -> Option<usize> {
+        let fatal = (0..self.tasks.len()).filter(|&ix| self.fails_the_run(ix));
+        fatal.min_by_key(|&ix| self.tasks[ix].ended_seq)
+    }
+
+    fn fails_the_run(&self, ix: usize) -> bool {
+        let task = &self.tasks[ix];
+        match task.status {
+            Status::Skipped => matches!(task.decision, Decision::Skip(SkipCode::JoinNeverHolds, _)),
+            Status::Failed if !task.continued => {
+                let mut dependents = self.graph.leaving(ix);
+                !dependents.any(|(to, at)| {
+                    let dependent = &self.tasks[to];
+                    let followed = dependent.edges.get(&at) == Some(&Fate::Failed);
+                    followed && self.graph.nodes[to].join.handles_failure() && dependent.status != Status::Skipped
+                })
+            }
+            _ => false,
+        }
+    }
+
+    fn expected_outputs(&self) -> Result<Value, String> {
+        if let Some(declared) = &self.graph.outputs {
+            return self.scope().render(&Value::Object(declared.clone()));
+        }
+        let sinks = (0..self.tasks.len()).filter(|&ix| self.graph.leaving(ix).next().is_none());
+        let outputs =
+            sinks.filter_map(|ix| Some((self.node_id(ix).to_string(), (**self.tasks[ix].output.as_ref()?).clone())));
+        Ok(Value::Object(outputs.collect::<Map<_, _>>()))
+    }
+}

@@ -1,0 +1,85 @@
+//! What the run owes the world, by the auditor's reckoning: the kernel's answers are held against it.
+
+use std::time::Duration;
+
+use segue_core::{ids::TaskId, status::Status, time::Timestamp};
+
+use super::{Auditor, Phase, join::Decision};
+
+impl Auditor {
+    /// How many more tasks may run at once.
+    pub fn room(&self) -> usize {
+        self.graph.max_parallel.map_or(usize::MAX, |most| most.saturating_sub(self.running().count()))
+    }
+
+    /// The tasks that could start at `now`, if there is room for them.
+    pub fn ready(&self, now: Timestamp) -> Vec<TaskId> {
+        if self.phase != Phase::Live || self.cancelling.is_some() {
+            return Vec::new();
+        }
+        let may_start = |ix: &usize| {
+            let task = &self.tasks[*ix];
+            task.status == Status::Pending && task.decision == Decision::Run && task.due.is_none_or(|due| due <= now)
+        };
+        (0..self.tasks.len()).filter(may_start).map(|ix| TaskId::from(self.node_id(ix))).collect()
+    }
+
+    /// The attempts that are under way.
+    pub fn alive(&self) -> Vec<(TaskId, u32)> {
+        self.running().map(|ix| (TaskId::from(self.node_id(ix)), self.tasks[ix].attempts)).collect()
+    }
+
+    /// The tasks whose attempt or whose whole time is over at `now`.
+    pub fn overdue(&self, now: Timestamp) -> Vec<TaskId> {
+        if self.phase != Phase::Live || self.cancelling.is_some() {
+            return Vec::new();
+        }
+        let late = |ix: &usize| {
+            let timed_out = self.attempt_end(*ix).is_some_and(|end| end <= now);
+            timed_out || self.open_deadline(*ix).is_some_and(|end| end <= now)
+        };
+        (0..self.tasks.len()).filter(late).map(|ix| TaskId::from(self.node_id(ix))).collect()
+    }
+
+    /// Is the run's own time over, and the run not yet being stopped?
+    pub fn run_overdue(&self, now: Timestamp) -> bool {
+        let over = self.run_deadline().is_some_and(|end| end <= now);
+        self.phase == Phase::Live && self.cancelling.is_none() && over
+    }
+
+    /// The next moment at which time alone changes something: a limit passes, or a pause ends that has not ended at `now`.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.phase != Phase::Live || self.cancelling.is_some() {
+            return None;
+        }
+        let tasks = (0..self.tasks.len()).flat_map(|ix| {
+            let pause = self.tasks[ix].due.filter(|due| *due > now);
+            [self.attempt_end(ix), self.open_deadline(ix), pause]
+        });
+        tasks.flatten().chain(self.run_deadline()).min()
+    }
+
+    /// Can the run be stopped? It lives, and nobody stops it yet.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live && self.cancelling.is_none()
+    }
+
+    /// The shortest and the longest pause that the task's last retry could have had, before jitter.
+    pub fn last_pause(&self, task: &TaskId) -> Option<(Duration, Duration)> {
+        self.tasks[self.index_of(Some(task)).ok()?].pause
+    }
+
+    /// How many attempts the task has had.
+    pub fn attempts(&self, task: &TaskId) -> u32 {
+        self.index_of(Some(task)).map_or(0, |ix| self.tasks[ix].attempts)
+    }
+
+    fn attempt_end(&self, ix: usize) -> Option<Timestamp> {
+        let span = self.graph.nodes[ix].timeout?;
+        self.tasks[ix].is_running().then(|| self.tasks[ix].started.plus(span))
+    }
+
+    fn open_deadline(&self, ix: usize) -> Option<Timestamp> {
+        self.deadline(ix).filter(|_| !self.tasks[ix].status.is_terminal())
+    }
+}

@@ -1,0 +1,132 @@
+//! What must hold after every input.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use segue_core::{
+    event::{Event, EventKind},
+    ids::TaskId,
+    ports::TaskRow,
+    run::{Command, Input, Run},
+    status::Status,
+    time::Timestamp,
+};
+
+use crate::auditor::Auditor;
+
+/// Whether an input means anything, by the auditor's reckoning.
+pub(super) fn is_due(auditor: &Auditor, input: &Input, now: Timestamp) -> bool {
+    match input {
+        Input::TaskAccepted { task } => auditor.room() > 0 && auditor.ready(now).contains(task),
+        Input::TaskEnded { task, attempt, .. } => auditor.alive().contains(&(task.clone(), *attempt)),
+        Input::Woke { .. } => true,
+        Input::Cancel { .. } => auditor.is_live(),
+        Input::Reopen => matches!(auditor.ended(), Some(Status::Failed | Status::Cancelled)),
+    }
+}
+
+/// The kernel's answers against the auditor's.
+pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), String> {
+    let (mut accept, mut execute, mut wake) = (Vec::new(), Vec::new(), None);
+    for command in run.owed(now) {
+        match command {
+            Command::Accept { task } => accept.push(task.clone()),
+            Command::Execute { task, attempt } => execute.push((task.clone(), attempt)),
+            Command::WakeAt(time) => wake = Some(time),
+        }
+    }
+    if run.status().is_terminal() && !(accept.is_empty() && execute.is_empty() && wake.is_none()) {
+        return Err(format!("an ended run is owed {accept:?} {execute:?} {wake:?}"));
+    }
+    let mut alive = auditor.alive();
+    let mut running: Vec<(TaskId, u32)> = run.running().map(|(task, attempt)| (task.clone(), attempt)).collect();
+    alive.sort();
+    running.sort();
+    execute.sort();
+    if running != alive {
+        return Err(format!("the kernel takes {running:?} for running, by the log it is {alive:?}"));
+    }
+    if execute != if auditor.is_live() { alive.clone() } else { Vec::new() } {
+        return Err(format!("the attempts {execute:?} are owed, while {alive:?} are alive"));
+    }
+    let may_start = auditor.ready(now);
+    let strange = accept.iter().find(|task| !may_start.contains(task));
+    if strange.is_some() || accept.len() != auditor.room().min(may_start.len()) {
+        return Err(format!("{accept:?} may be accepted, by the log {may_start:?}, at most {}", auditor.room()));
+    }
+    let due = auditor.next_due(now);
+    if wake != due {
+        return Err(format!("wants to be woken at {wake:?}, by the log at {due:?}"));
+    }
+    if !run.status().is_terminal() && accept.is_empty() && running.is_empty() && wake.is_none() {
+        return Err("a live run is owed nothing, and nothing is under way".into());
+    }
+    Ok(())
+}
+
+/// What `events` did to the rows, and what the rows say now.
+pub(super) fn rows(
+    run: &Run,
+    auditor: &Auditor,
+    table: &mut BTreeMap<TaskId, TaskRow>,
+    events: &[Event],
+) -> Result<(), String> {
+    for row in run.task_rows(events) {
+        table.insert(row.task_id.clone(), row);
+    }
+    let all = run.all_task_rows();
+    let untouched = |row: &TaskRow| row.status == Status::Pending && row.attempts == 0;
+    let stale = all.iter().find(|row| table.get(&row.task_id).map_or(!untouched(row), |kept| kept != *row));
+    if let Some(row) = stale {
+        return Err(format!("the stored row {:?} should be {row:?}", table.get(&row.task_id)));
+    }
+    auditor.check_rows(&run.run_row(), &all).map_err(|violation| violation.to_string())
+}
+
+/// Being woken ends what is overdue, and nothing else.
+pub(super) fn woke(
+    before: &[TaskId],
+    run_was_late: bool,
+    events: &[Event],
+    auditor: &Auditor,
+    now: Timestamp,
+) -> Result<(), String> {
+    let over = auditor.overdue(now);
+    if !over.is_empty() || auditor.run_overdue(now) {
+        return Err(format!("the limits of {over:?} or of the run have passed, and nothing came of it"));
+    }
+    if auditor.next_due(now).is_some_and(|due| due <= now) {
+        return Err(format!("wants to be woken again at once, at {:?}", auditor.next_due(now)));
+    }
+    for event in events {
+        let punctual = match &event.kind {
+            EventKind::TaskRetrying { .. } => event.task_id.as_ref().is_some_and(|task| before.contains(task)),
+            EventKind::TaskFailed { .. } if event.attempt.is_some() => {
+                event.task_id.as_ref().is_some_and(|task| before.contains(task))
+            }
+            EventKind::TaskStarted {} | EventKind::TaskSucceeded { .. } => false,
+            _ => true,
+        };
+        if !punctual {
+            return Err(format!("woken before anything was due, it records {event:?}"));
+        }
+    }
+    if !run_was_late && before.is_empty() && !events.is_empty() {
+        return Err(format!("woken for nothing, it records {events:?}"));
+    }
+    Ok(())
+}
+
+/// A drawn pause is the computed one times the draw.
+pub(super) fn jitter(event: &Event, auditor: &Auditor, drawn: f64) -> Result<(), String> {
+    let (EventKind::TaskRetrying { due, lost, .. }, Some(task)) = (&event.kind, &event.task_id) else {
+        return Ok(());
+    };
+    let counts = lost.is_none_or(|lost| lost == segue_core::outcome::Loss::Worker);
+    let Some((shortest, longest)) = auditor.last_pause(task).filter(|_| counts) else { return Ok(()) };
+    let expected = if shortest == longest { longest } else { longest.mul_f64(drawn) };
+    let given = due.since(event.time);
+    if given.abs_diff(expected) > Duration::from_micros(3) {
+        return Err(format!("`{task}` pauses for {given:?}, not for {expected:?} (jitter {drawn})"));
+    }
+    Ok(())
+}

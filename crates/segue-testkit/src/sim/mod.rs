@@ -1,0 +1,31 @@
+//! A simulator of runs: the kernel in a hostile world.
+//!
+//! One seed is one run of a random workflow. Workers answer late, twice, in another order, wrongly or never; engines
+//! crash before and after any commit and are drained; people cancel and reopen; the clock stands still and leaps. After
+//! every input the memory must be the fold of the log, the rows must say what the log says, and the kernel must owe
+//! exactly what an independent [`Auditor`](crate::auditor::Auditor) says it owes; the auditor judges every event. When
+//! the world becomes kind, every run must end.
+//!
+//! ```
+//! let coverage = segue_testkit::sim::simulate(7)?;
+//! assert!(coverage.count("input") > 0);
+//! # Ok::<(), Box<segue_testkit::sim::Failure>>(())
+//! ```
+
+mod check;
+mod coverage;
+mod failure;
+mod generate;
+mod workers;
+mod world;
+
+pub use self::{
+    coverage::Coverage,
+    failure::{Failure, smallest_of},
+    generate::{Case, case},
+};
+
+/// Plays the run of this seed. Deterministic: a seed that fails fails again.
+pub fn simulate(seed: u64) -> Result<Coverage, Box<Failure>> {
+    world::World::new(seed)?.play()
+}

@@ -1,0 +1,129 @@
+//! What simulated workers answer, and when.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use segue_core::{
+    ids::TaskId,
+    outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
+    payload::Payload,
+    run::Input,
+    time::Timestamp,
+};
+use serde_json::json;
+
+use super::generate::KINDS;
+
+/// How bad this run's world is: percentages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mood {
+    pub(super) failing: u8,
+    pub(super) hanging: u8,
+    pub(super) doubled: u8,
+    pub(super) crashing: u8,
+    pub(super) draining: u8,
+    pub(super) nuisance: u8,
+    pub(super) cancelling: u8,
+    pub(super) slow: bool,
+}
+
+impl Mood {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let mut up_to = |most: u8| if rng.bool() { 0 } else { rng.u8(..=most) };
+        Self {
+            failing: up_to(70),
+            hanging: up_to(20),
+            doubled: up_to(30),
+            crashing: up_to(15),
+            draining: up_to(5),
+            nuisance: up_to(12),
+            cancelling: up_to(4),
+            slow: up_to(3) > 1,
+        }
+    }
+}
+
+/// A message on its way to the engine.
+#[derive(Debug, Clone)]
+pub(super) struct Mail {
+    pub(super) at: Timestamp,
+    pub(super) task: TaskId,
+    pub(super) attempt: u32,
+    pub(super) outcome: TaskOutcome,
+}
+
+impl Mail {
+    pub(super) fn input(self, rng: &mut Rng) -> Input {
+        Input::TaskEnded { task: self.task, attempt: self.attempt, outcome: self.outcome, jitter: rng.f64() }
+    }
+}
+
+/// What comes of an attempt that begins at `now`: no message, one, or several.
+pub(super) fn execute(rng: &mut Rng, mood: Mood, now: Timestamp, task: &TaskId, attempt: u32) -> Vec<Mail> {
+    let mut messages = Vec::new();
+    if rng.u8(..100) < mood.hanging {
+        if rng.bool() {
+            let outcome = TaskOutcome::Lost { by: Loss::Worker, message: "it hung and was found dead".into() };
+            messages.push(mail(now.plus(delay(rng, true) * 4), task, attempt, outcome));
+        }
+        return messages;
+    }
+    let at = now.plus(delay(rng, mood.slow));
+    messages.push(mail(at, task, attempt, outcome(rng, mood)));
+    if rng.u8(..100) < mood.doubled {
+        let again = if rng.bool() { messages[0].outcome.clone() } else { outcome(rng, mood) };
+        messages.push(mail(at.plus(delay(rng, mood.slow)), task, attempt, again));
+    }
+    messages
+}
+
+pub(super) fn mail(at: Timestamp, task: &TaskId, attempt: u32, outcome: TaskOutcome) -> Mail {
+    Mail { at, task: task.clone(), attempt, outcome }
+}
+
+fn delay(rng: &mut Rng, slow: bool) -> Duration {
+    let longest = if slow { 20_000 } else { 4_000 };
+    match rng.u8(..6) {
+        0 => Duration::ZERO,
+        1 => Duration::from_secs(rng.u64(..=longest / 1_000)),
+        _ => Duration::from_millis(rng.u64(..longest)),
+    }
+}
+
+/// A random answer.
+pub(super) fn outcome(rng: &mut Rng, mood: Mood) -> TaskOutcome {
+    if rng.u8(..100) >= mood.failing {
+        return success(rng);
+    }
+    match rng.u8(..12) {
+        0 => TaskOutcome::Cancelled { usage: usage(rng) },
+        1..=2 => TaskOutcome::Lost { by: Loss::Worker, message: "exit code 139".into() },
+        3 => TaskOutcome::Lost { by: Loss::Drained, message: "handed back".into() },
+        _ => TaskOutcome::Failed { error: error(rng), usage: usage(rng) },
+    }
+}
+
+fn error(rng: &mut Rng) -> TaskError {
+    let kind = KINDS[rng.usize(..KINDS.len())];
+    let mut error = TaskError::new(kind, "it did not work");
+    if kind == ErrorKind::RateLimited && rng.bool() {
+        error = error.with_retry_after(Duration::from_millis(rng.u64(..9_000)));
+    }
+    if rng.u8(..10) == 0 {
+        error.retryable = !error.retryable;
+    }
+    error
+}
+
+fn success(rng: &mut Rng) -> TaskOutcome {
+    let mut output = json!({ "n": rng.u8(..3), "go": rng.bool() });
+    if rng.u8(..3) > 0 {
+        output["deep"] = json!({ "s": if rng.bool() { "x" } else { "y" } });
+    }
+    TaskOutcome::Succeeded { output: Payload::new(output), usage: usage(rng), warnings: Vec::new() }
+}
+
+fn usage(rng: &mut Rng) -> Usage {
+    let input_tokens = rng.u64(..50);
+    Usage { model_calls: rng.u64(..3), input_tokens, output_tokens: rng.u64(..50), cached_input_tokens: 0 }
+}
