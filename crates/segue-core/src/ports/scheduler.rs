@@ -13,7 +13,7 @@ use crate::{
 pub type Completion = Box<dyn FnOnce(TaskOutcome) + Send>;
 
 /// The right to run one attempt now. Holding it holds the place; dropping it gives the place back.
-pub trait Slot: Send {}
+pub trait Slot: Send + Sync {}
 
 /// Why an attempt cannot be scheduled.
 #[derive(Debug, thiserror::Error)]

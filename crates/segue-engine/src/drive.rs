@@ -1,0 +1,324 @@
+//! One loop per live run: take what has happened, ask the kernel what it means, commit, carry out what is owed.
+//!
+//! Finishing a task and accepting the next go into one commit; whatever has come in by then goes in with it. Nothing
+//! is dispatched before its commit has returned. An attempt that is no longer owed is told to stop; its answer, if it
+//! still comes, is stale and the kernel refuses it.
+
+mod accept;
+mod attempts;
+mod commit;
+mod load;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use segue_core::{
+    event::Event,
+    ids::{RunId, TaskId},
+    outcome::{Loss, TaskOutcome},
+    ports::{Lease, Request, RequestId, RequestKind},
+    run::{Input, Run},
+    status::Status,
+    time::Timestamp,
+};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub(crate) use self::accept::{Places, accept};
+use self::{attempts::InFlight, commit::Committed};
+use crate::{
+    live::{End, Handle, Mailbox, Message},
+    shared::Shared,
+};
+
+/// A run, and everything that this engine holds for it.
+pub(crate) struct Drive {
+    shared: Arc<Shared>,
+    run: Run,
+    handle: Handle,
+    inbox: UnboundedReceiver<Message>,
+    /// `seq` of the last committed fact, for the attempts' progress.
+    seq: Arc<AtomicU64>,
+    places: Places,
+    in_flight: HashMap<TaskId, InFlight>,
+    batch: Batch,
+    /// Requests that have been taken from the inbox: a request may be delivered twice.
+    seen: BTreeSet<RequestId>,
+    mode: Mode,
+    last: Timestamp,
+}
+
+/// What the next commit will hold.
+#[derive(Default)]
+struct Batch {
+    events: Vec<Event>,
+    answered: Vec<RequestId>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.answered.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mode {
+    Working,
+    /// Nothing new is started.
+    Draining,
+    /// What runs is being stopped, to be handed to the next owner.
+    HandingBack,
+}
+
+/// What to do after a message.
+enum Then {
+    GoOn,
+    /// The run is not ours any more.
+    Drop,
+}
+
+/// Drives a run that has just been created here, in its first commit with `places` for the tasks it started.
+pub(crate) async fn created(shared: Arc<Shared>, run: Run, places: Places, started: Vec<Event>, mailbox: Mailbox) {
+    let Mailbox { handle, inbox, ended } = mailbox;
+    let run_id = run.id();
+    let mut drive = Drive::new(shared.clone(), run, handle, inbox);
+    drive.places = places;
+    drive.last = started.last().map_or(drive.last, |event| event.time);
+    let end = drive.go(started).await;
+    shared.live.close(run_id, &ended, end);
+    shared.observer.live(shared.live.len());
+}
+
+/// Drives a run that has just been claimed.
+pub(crate) async fn claimed(shared: Arc<Shared>, run_id: RunId, mailbox: Mailbox) {
+    let Mailbox { handle, inbox, ended } = mailbox;
+    let end = match load::load(&shared, run_id).await {
+        Ok(loaded) => {
+            let mut drive = Drive::new(shared.clone(), loaded.run, handle, inbox);
+            drive.take_over(loaded.last).await;
+            drive.go(Vec::new()).await
+        }
+        Err(end) => end,
+    };
+    shared.live.close(run_id, &ended, end);
+    shared.observer.live(shared.live.len());
+}
+
+impl Drive {
+    fn new(shared: Arc<Shared>, run: Run, handle: Handle, inbox: UnboundedReceiver<Message>) -> Self {
+        shared.observer.live(shared.live.len());
+        Self {
+            seq: Arc::new(AtomicU64::new(run.version())),
+            places: Places::default(),
+            in_flight: HashMap::new(),
+            batch: Batch::default(),
+            seen: BTreeSet::new(),
+            mode: if shared.draining.load(Ordering::Acquire) { Mode::Draining } else { Mode::Working },
+            last: Timestamp::from_micros(0),
+            shared,
+            run,
+            handle,
+            inbox,
+        }
+    }
+
+    /// `committed`: facts that are in the log and have not been carried out.
+    async fn go(&mut self, committed: Vec<Event>) -> End {
+        self.carry_out(&committed).await;
+        loop {
+            self.take_all();
+            self.accept_ready();
+            let then = if self.batch.is_empty() {
+                match self.rest().await {
+                    Ok(then) => then,
+                    Err(end) => return end,
+                }
+            } else {
+                match self.commit().await {
+                    Committed::Yes(events) => {
+                        self.carry_out(&events).await;
+                        Then::GoOn
+                    }
+                    Committed::NotOurs => Then::Drop,
+                    Committed::Stopped => return End::Left,
+                }
+            };
+            if matches!(then, Then::Drop)
+                && let Err(end) = self.come_back().await
+            {
+                return end;
+            }
+        }
+    }
+
+    /// Nothing is to be committed: leaves, or waits for what happens next.
+    async fn rest(&mut self) -> Result<Then, End> {
+        if self.run.status().is_terminal() {
+            // Its last commit gave it back. One that was claimed and had ended before is given back here.
+            self.release().await;
+            return Err(End::Ended(Box::new(self.run.run_row())));
+        }
+        if self.mode > Mode::Working && self.in_flight.is_empty() {
+            self.release().await;
+            return Err(End::Left);
+        }
+        let message = match self.run.wake_at(self.now()) {
+            None => self.inbox.recv().await,
+            Some(at) => tokio::select! {
+                biased;
+                message = self.inbox.recv() => message,
+                () = tokio::time::sleep_until(self.shared.config.clock.instant_of(at)) => Some(Message::Woke),
+            },
+        };
+        match message.expect("the run holds a sender of its own inbox") {
+            Message::Stop => Err(End::Left),
+            Message::Lost => Ok(Then::Drop),
+            message => {
+                self.take(message).await;
+                Ok(Then::GoOn)
+            }
+        }
+    }
+
+    /// Takes what has come in, without waiting.
+    fn take_all(&mut self) {
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                // Both are for `rest`, where leaving is simple. Until then every commit is checked anyway.
+                Message::Stop | Message::Lost | Message::HandBack => {
+                    let _ = self.handle.sender.send(message);
+                    return;
+                }
+                message => self.take_now(message),
+            }
+        }
+    }
+
+    async fn take(&mut self, message: Message) {
+        if matches!(message, Message::HandBack) {
+            self.mode = Mode::HandingBack;
+            self.cancel_all().await;
+        } else {
+            self.take_now(message);
+        }
+    }
+
+    fn take_now(&mut self, message: Message) {
+        match message {
+            Message::Ended { task, attempt, outcome } => self.end_attempt(task, attempt, outcome),
+            Message::Requests(requests) => requests.into_iter().for_each(|request| self.answer(request)),
+            Message::Place => self.places.ask_again(),
+            Message::Woke => {
+                self.feed(Input::Woke { jitter: fastrand::f64() });
+            }
+            Message::Drain => self.mode = self.mode.max(Mode::Draining),
+            Message::HandBack | Message::Lost | Message::Stop => {}
+        }
+    }
+
+    fn end_attempt(&mut self, task: TaskId, attempt: u32, outcome: TaskOutcome) {
+        if self.in_flight.get(&task).is_some_and(|live| live.attempt == attempt) {
+            self.in_flight.remove(&task);
+        }
+        let outcome = match outcome {
+            TaskOutcome::Succeeded { .. } => outcome,
+            // We stopped it ourselves: that says nothing about the task.
+            _ if self.mode == Mode::HandingBack => {
+                TaskOutcome::Lost { by: Loss::Drained, message: "its engine was shut down".to_owned() }
+            }
+            _ => outcome,
+        };
+        self.feed(Input::TaskEnded { task, attempt, outcome, jitter: fastrand::f64() });
+    }
+
+    /// A request is answered by the commit of what follows from it, or, if nothing does, by removing it.
+    fn answer(&mut self, request: Request) {
+        if !self.seen.insert(request.id) {
+            return;
+        }
+        match request.kind {
+            RequestKind::Cancel { reason } => self.feed(Input::Cancel { reason }),
+            RequestKind::Reopen => self.feed(Input::Reopen),
+        };
+        self.batch.answered.push(request.id);
+    }
+
+    /// Tells the kernel. What it refuses is stale: it has changed nothing, and there is nothing to do.
+    fn feed(&mut self, input: Input) -> bool {
+        let now = self.now();
+        match self.run.handle(input, now) {
+            Ok(events) => {
+                if let Some(event) = events.last() {
+                    self.last = event.time;
+                }
+                self.batch.events.extend(events);
+                true
+            }
+            Err(why) => {
+                tracing::debug!(run_id = %self.run.id(), %why, "refused");
+                false
+            }
+        }
+    }
+
+    /// Never earlier than a fact that is in the log, even if another machine wrote that.
+    fn now(&self) -> Timestamp {
+        self.shared.config.clock.now().max(self.last)
+    }
+
+    fn lease(&self) -> Lease {
+        Lease { run_id: self.run.id(), fence: self.handle.fence.load(Ordering::Acquire) }
+    }
+
+    async fn release(&self) {
+        if let Err(error) = self.shared.store.release(&[self.lease()]).await {
+            tracing::warn!(run_id = %self.run.id(), %error, "the run could not be given back; its lease will end");
+        }
+    }
+
+    /// Somebody else wrote to the run, or took it. Forgets everything, and starts again from the log if it is ours.
+    async fn come_back(&mut self) -> Result<(), End> {
+        let run_id = self.run.id();
+        tracing::warn!(%run_id, "the run was changed by another engine");
+        self.cancel_all().await;
+        self.in_flight.clear();
+        self.places = Places::default();
+        self.batch = Batch::default();
+        self.seen.clear();
+        let lease = load::patiently(&self.shared, || self.shared.reclaim(vec![run_id])).await?;
+        let Some(lease) = lease.first() else { return Err(End::Left) };
+        self.handle.fence.store(lease.fence, Ordering::Release);
+        let loaded = load::load(&self.shared, run_id).await?;
+        self.run = loaded.run;
+        self.take_over(loaded.last).await;
+        Ok(())
+    }
+
+    /// Begins with a run from the log: what runs there and not here was lost with its engine. The inbox is read.
+    async fn take_over(&mut self, last: Timestamp) {
+        self.last = last;
+        self.seq.store(self.run.version(), Ordering::Release);
+        let lost: Vec<_> = self.run.running().map(|(task, attempt)| (task.clone(), attempt)).collect();
+        for (task, attempt) in lost {
+            let outcome = TaskOutcome::Lost { by: Loss::Engine, message: "its engine is gone".to_owned() };
+            self.feed(Input::TaskEnded { task, attempt, outcome, jitter: 0.0 });
+        }
+        match self.shared.store.pending_requests(self.run.id()).await {
+            Ok(requests) => requests.into_iter().for_each(|request| self.answer(request)),
+            Err(error) => tracing::warn!(run_id = %self.run.id(), %error, "requests are read later"),
+        }
+    }
+
+    fn take_batch(&mut self) -> Batch {
+        mem::take(&mut self.batch)
+    }
+
+    fn is_live(&self) -> bool {
+        self.run.status() == Status::Running
+    }
+}

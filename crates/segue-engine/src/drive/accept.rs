@@ -1,0 +1,129 @@
+//! Places for tasks that are ready.
+
+use std::collections::{HashMap, HashSet};
+
+use segue_core::{
+    event::Event,
+    ids::{HandlerId, TaskId},
+    plan::PlanNode,
+    ports::{ScheduleError, Scheduler, Slot},
+    run::{Input, Run},
+    time::Timestamp,
+};
+use tokio::time::Instant;
+
+use super::{Drive, Mode};
+use crate::{live::Message, shared::Shared};
+
+/// The places that a run holds for accepted tasks until they are dispatched, and those that it waits for.
+#[derive(Default)]
+pub(crate) struct Places {
+    granted: HashMap<TaskId, Grant>,
+    /// Kinds of place that were refused. They are asked for again after a hint that one may be free.
+    refused: Vec<(HandlerId, Option<u32>)>,
+    /// The kinds of place that the workflow's nodes need. Counted when one is refused for the first time.
+    kinds: Option<usize>,
+    /// Since when a task has been waiting for one.
+    waiting: HashMap<TaskId, Instant>,
+}
+
+/// What the scheduler says to a task that may start.
+pub(super) enum Grant {
+    /// It may.
+    Place(Box<dyn Slot>),
+    /// It never will: accepted all the same, so that it can fail.
+    Never(ScheduleError),
+}
+
+impl Places {
+    pub(super) fn ask_again(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Is it of no use to ask for any place?
+    fn is_hopeless(&mut self, shared: &Shared, run: &Run) -> bool {
+        !self.refused.is_empty() && {
+            let kinds = self.kinds.get_or_insert_with(|| {
+                let nodes = run.plan().nodes().iter();
+                nodes.map(|node| kind_of(shared, node)).collect::<HashSet<_>>().len()
+            });
+            self.refused.len() >= *kinds
+        }
+    }
+
+    pub(super) fn take(&mut self, task: &TaskId) -> Option<Grant> {
+        self.granted.remove(task)
+    }
+}
+
+fn kind_of<'a>(shared: &Shared, node: &'a PlanNode) -> (&'a HandlerId, Option<u32>) {
+    (&node.handler, shared.adapters.of(&node.handler).and_then(|adapter| adapter.concurrency(&node.hints)))
+}
+
+/// Asks for places for all tasks that are ready, and accepts those that get one.
+pub(crate) fn accept(
+    shared: &Shared,
+    run: &mut Run,
+    places: &mut Places,
+    now: Timestamp,
+    wake: &(dyn Fn() -> Box<dyn FnOnce() + Send> + Sync),
+) -> Vec<Event> {
+    let mut found = Vec::new();
+    if places.is_hopeless(shared, run) {
+        return Vec::new();
+    }
+    for task in run.ready(now) {
+        let node = run.node(task).expect("a ready task has a node");
+        let (_, concurrency) = kind_of(shared, node);
+        if places.refused.iter().any(|(handler, hint)| *handler == node.handler && *hint == concurrency) {
+            continue;
+        }
+        match shared.scheduler.reserve(run.id(), task, &node.handler, concurrency, wake) {
+            Ok(Some(slot)) => {
+                let waited = places.waiting.remove(task).map(|since| since.elapsed()).unwrap_or_default();
+                shared.observer.queued(&node.handler, waited);
+                found.push((task.clone(), Grant::Place(slot)));
+            }
+            Ok(None) => {
+                places.refused.push((node.handler.clone(), concurrency));
+                places.waiting.entry(task.clone()).or_insert_with(Instant::now);
+                if places.is_hopeless(shared, run) {
+                    break;
+                }
+            }
+            Err(ScheduleError::ShuttingDown) => break,
+            Err(never) => found.push((task.clone(), Grant::Never(never))),
+        }
+    }
+    let mut events = Vec::with_capacity(found.len());
+    for (task, grant) in found {
+        // Refused only if the kernel changed its mind, which drops the place.
+        if let Ok(started) = run.handle(Input::TaskAccepted { task: task.clone() }, now) {
+            events.extend(started);
+            places.granted.insert(task, grant);
+        }
+    }
+    events
+}
+
+impl Drive {
+    pub(super) fn accept_ready(&mut self) {
+        if self.mode > Mode::Working || !self.is_live() {
+            return;
+        }
+        let sender = self.handle.sender.clone();
+        let wake = move || -> Box<dyn FnOnce() + Send> {
+            let sender = sender.clone();
+            Box::new(move || {
+                // The run may have left; then nobody waits.
+                let _ = sender.send(Message::Place);
+            })
+        };
+        let now = self.now();
+        let events = accept(&self.shared, &mut self.run, &mut self.places, now, &wake);
+        if let Some(event) = events.last() {
+            self.last = event.time;
+        }
+        self.batch.events.extend(events);
+    }
+}

@@ -1,0 +1,277 @@
+//! The engine: an orchestrator on a run store.
+
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use segue_core::{
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
+    outcome::TaskResult,
+    plan::{Plan, version_json},
+    ports::{
+        Adapter, EventBus, MetricsCollector, Orchestrator, OrchestratorError, RequestKind, RunRow, RunStore, StartRun,
+        Started, StoreError, WorkflowVersion,
+    },
+    spec::{Diagnostic, Severity, WorkflowSpec},
+    status::Status,
+};
+use tokio::{sync::OnceCell, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::EngineConfig,
+    dispatch::LocalScheduler,
+    inbox,
+    lease::{self, LeaseState},
+    live::{End, LiveRuns},
+    observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore, Observer},
+    plans::{Deployed, Plans},
+    registry::{Adapters, HandlerTaken},
+    shared::Shared,
+    shutdown, start,
+};
+
+/// Why an engine cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two adapters claim one handler.
+    #[error(transparent)]
+    HandlerTaken(#[from] HandlerTaken),
+    /// The store did not take the engine's lease.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Collects what an engine is made of.
+pub struct EngineBuilder {
+    store: Arc<dyn RunStore>,
+    bus: Arc<dyn EventBus>,
+    metrics: Arc<dyn MetricsCollector>,
+    adapters: Vec<Arc<dyn Adapter>>,
+    config: EngineConfig,
+}
+
+impl EngineBuilder {
+    /// Where committed events and progress are published. Without it: nowhere.
+    #[must_use]
+    pub fn bus(mut self, bus: Arc<dyn EventBus>) -> Self {
+        self.bus = bus;
+        self
+    }
+
+    /// Who measures. Without it: nobody.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<dyn MetricsCollector>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Adds an adapter.
+    #[must_use]
+    pub fn adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
+        self.adapters.push(adapter);
+        self
+    }
+
+    /// How the engine behaves.
+    #[must_use]
+    pub fn config(mut self, config: EngineConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
+    pub async fn start(self) -> Result<Engine, StartError> {
+        let Self { store, bus, metrics, adapters, config } = self;
+        let observed = adapters
+            .into_iter()
+            .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
+        let adapters = Arc::new(Adapters::new(observed.collect(), &config.concurrency)?);
+        let asked = Instant::now();
+        let shared = Arc::new(Shared {
+            store: Arc::new(ObservedStore::new(store, metrics.clone())),
+            bus,
+            scheduler: LocalScheduler::new(adapters.clone()),
+            observer: Observer { metrics, adapters: adapters.clone() },
+            adapters,
+            lease: LeaseState::new(asked + config.lease_ttl),
+            config,
+            plans: Plans::default(),
+            live: LiveRuns::default(),
+            drives: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            stopped: CancellationToken::new(),
+            broken: OnceLock::new(),
+        });
+        shared.store.renew_engine(&shared.record(), shared.config.lease_ttl).await?;
+        tokio::spawn(lease::keep(shared.clone()));
+        tokio::spawn(inbox::listen(shared.clone()));
+        tokio::spawn(inbox::claim_again(shared.clone()));
+        Ok(Engine { shared, over: OnceCell::new() })
+    }
+}
+
+/// Runs workflows: keeps their state in a [`RunStore`], carries out their tasks through [`Adapter`]s.
+///
+/// An engine that is dropped stops at once, as if it had been killed; [`Orchestrator::shutdown`] leaves in good order.
+pub struct Engine {
+    shared: Arc<Shared>,
+    over: OnceCell<()>,
+}
+
+impl Engine {
+    /// Begins an engine on `store`.
+    pub fn builder(store: Arc<dyn RunStore>) -> EngineBuilder {
+        EngineBuilder {
+            store,
+            bus: Arc::new(NoBus),
+            metrics: Arc::new(NoMetrics),
+            adapters: Vec::new(),
+            config: EngineConfig::default(),
+        }
+    }
+
+    /// The store, measured.
+    pub fn store(&self) -> &Arc<dyn RunStore> {
+        &self.shared.store
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> &Arc<dyn EventBus> {
+        &self.shared.bus
+    }
+
+    /// The adapters, by handler.
+    pub fn adapters(&self) -> &Adapters {
+        &self.shared.adapters
+    }
+
+    /// The scheduler: what runs in this process.
+    pub fn scheduler(&self) -> &LocalScheduler {
+        &self.shared.scheduler
+    }
+
+    /// Why the engine gave up, if it did: the store cannot be used.
+    pub fn failure(&self) -> Option<&str> {
+        self.shared.broken.get().map(String::as_str)
+    }
+
+    /// Takes over these runs (none named: all) if nobody drives them, because they were handed back or their engine is
+    /// gone, and drives them on. Returns those that were taken.
+    pub async fn resume(&self, runs: &[RunId]) -> Result<Vec<RunId>, OrchestratorError> {
+        self.shared.admit()?;
+        Ok(self.shared.claim(runs.to_vec(), usize::MAX).await?)
+    }
+
+    /// Puts a request into a run's inbox, wherever the run is driven. Durable when it returns.
+    pub async fn request(&self, run: RunId, kind: RequestKind) -> Result<(), OrchestratorError> {
+        self.shared.store.post_request(run, kind).await?;
+        self.shared.deliver(run).await;
+        Ok(())
+    }
+
+    /// Reopens a run that failed or was cancelled, and drives it on here unless another engine is faster: what
+    /// succeeded keeps its result, the rest runs.
+    pub async fn reopen(&self, run: RunId) -> Result<(), OrchestratorError> {
+        self.shared.admit()?;
+        let status = self.shared.store.get_run(run).await?.status;
+        if !matches!(status, Status::Failed | Status::Cancelled) {
+            let why = format!("run {run} is {status}; only a run that is FAILED or CANCELLED can be retried");
+            return Err(OrchestratorError::Conflict(why));
+        }
+        self.request(run, RequestKind::Reopen).await?;
+        self.shared.claim(vec![run], 1).await?;
+        Ok(())
+    }
+
+    /// Waits until a run has ended, wherever it is driven, and returns its row. A run that nobody drives does not end.
+    pub async fn wait(&self, run: RunId) -> Result<RunRow, OrchestratorError> {
+        // How often to look at a run that another process drives.
+        const PAUSE: Duration = Duration::from_millis(200);
+        loop {
+            if let Some(mut handle) = self.shared.live.get(run) {
+                let end = handle.end.wait_for(Option::is_some).await.map(|end| end.clone());
+                match end.ok().flatten() {
+                    Some(End::Ended(row)) => return Ok(*row),
+                    Some(End::Unusable(why)) => return Err(StoreError::Broken(why).into()),
+                    Some(End::Left) | None => {}
+                }
+            }
+            let row = self.shared.store.get_run(run).await?;
+            if row.status.is_terminal() {
+                return Ok(row);
+            }
+            if self.shared.live.get(run).is_none() {
+                self.shared.admit()?;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// As [`Orchestrator::shutdown`], with another drain time than the configured one.
+    pub async fn shut_down_within(&self, drain: Duration) {
+        self.over.get_or_init(|| shutdown::shut_down(&self.shared, drain)).await;
+    }
+
+    /// Stops at once: attempts are told to end, nothing is handed back. The runs are taken over when this process is
+    /// gone, or its lease has ended.
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if !self.over.initialized() {
+            self.shared.stop();
+        }
+    }
+}
+
+#[async_trait]
+impl Orchestrator for Engine {
+    async fn deploy_workflow(&self, workflow: &WorkflowSpec) -> Result<ContentHash, OrchestratorError> {
+        self.shared.admit()?;
+        let problems: Vec<Diagnostic> = self.shared.adapters.check(workflow);
+        if problems.iter().any(|problem| problem.severity == Severity::Error) {
+            return Err(OrchestratorError::Invalid(problems));
+        }
+        let plan = Plan::compile(workflow, &self.shared.config.default_handler)
+            .map_err(|error| OrchestratorError::Invalid(vec![Diagnostic::error("workflow", "", error.to_string())]))?;
+        let (hash, spec_json) = version_json(workflow);
+        let workflow_id = workflow.id.clone();
+        self.shared.store.put_workflow(WorkflowVersion { hash, workflow_id, spec_json }).await?;
+        self.shared.plans.keep(hash, Deployed { spec: workflow.clone(), plan: Arc::new(plan) });
+        Ok(hash)
+    }
+
+    async fn start_run(&self, workflow: ContentHash, start: StartRun) -> Result<Started, OrchestratorError> {
+        start::start(&self.shared, workflow, start).await
+    }
+
+    async fn get_run_status(&self, run: RunId) -> Result<RunRow, OrchestratorError> {
+        Ok(self.shared.store.get_run(run).await?)
+    }
+
+    async fn cancel_run(&self, run: RunId, reason: &str) -> Result<(), OrchestratorError> {
+        let row = self.shared.store.get_run(run).await?;
+        if row.status.is_terminal() || row.cancelling {
+            return Ok(());
+        }
+        self.request(run, RequestKind::Cancel { reason: reason.to_owned() }).await
+    }
+
+    async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, OrchestratorError> {
+        Ok(self.shared.store.get_task_result(run, task).await?)
+    }
+
+    async fn workflow_id(&self, workflow: ContentHash) -> Result<WorkflowId, OrchestratorError> {
+        Ok(self.shared.deployed(workflow).await?.plan.workflow_id().clone())
+    }
+
+    async fn shutdown(&self) {
+        self.shut_down_within(self.shared.config.drain).await;
+    }
+}

@@ -1,0 +1,137 @@
+//! The engine's lease: what it proves, how it is kept, and how its loss is noticed.
+//!
+//! The fencing token in every commit is what keeps results right. The lease saves work: an engine whose lease has
+//! ended by its own monotonic clock commits and dispatches nothing until it has been renewed, and then asks the store
+//! which of its runs are still its own.
+
+use std::{fs, sync::Arc};
+
+use segue_core::ports::{EngineRecord, OwnerProof, StoreError};
+use tokio::{sync::watch, time::Instant};
+
+use crate::shared::Shared;
+
+/// Until when the store has confirmed the lease, by this process's monotonic clock. Counted from the moment before
+/// the renewal was asked for, so that it never ends later here than in the store.
+pub(crate) struct LeaseState {
+    until: watch::Sender<Instant>,
+}
+
+impl LeaseState {
+    pub(crate) fn new(until: Instant) -> Self {
+        Self { until: watch::Sender::new(until) }
+    }
+
+    /// May the engine act for its runs?
+    pub(crate) fn is_valid(&self) -> bool {
+        Instant::now() < *self.until.borrow()
+    }
+
+    /// Waits until it may.
+    pub(crate) async fn valid(&self) {
+        if !self.is_valid() {
+            let mut renewed = self.until.subscribe();
+            // The sender lives in `self`: it cannot be gone.
+            let _ = renewed.wait_for(|until| Instant::now() < *until).await;
+        }
+    }
+
+    fn confirm(&self, until: Instant) {
+        self.until.send_replace(until);
+    }
+}
+
+/// Renews the lease three times in its length, until the engine stops.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    let ttl = shared.config.lease_ttl;
+    let mut pause = ttl / 3;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.stopped.cancelled() => return,
+        }
+        pause = match renew(&shared).await {
+            Ok(()) => ttl / 3,
+            Err(StoreError::Broken(why)) => return shared.break_down(why),
+            Err(error) => {
+                tracing::warn!(engine_id = %shared.config.engine_id, %error, "the engine's lease could not be renewed");
+                ttl / 12
+            }
+        };
+    }
+}
+
+async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let (asked, ttl) = (Instant::now(), shared.config.lease_ttl);
+    shared.store.renew_engine(&shared.record(), ttl).await?;
+    if !shared.lease.is_valid() {
+        tracing::warn!(engine_id = %shared.config.engine_id, "the engine's lease had ended; checking what is still its own");
+        shared.reclaim_all().await?;
+    }
+    shared.lease.confirm(asked + ttl);
+    shared.reread_requests().await;
+    Ok(())
+}
+
+/// Proof of this process's life, for others on this machine.
+pub fn own_proof() -> OwnerProof {
+    let pid = std::process::id();
+    let started_ticks = process_start(pid).unwrap_or(0);
+    OwnerProof { boot_id: machine(), pid, started_ticks }
+}
+
+/// The machine's boot and the pid namespace: only within one of these does a pid name one process.
+fn machine() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let pids = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), pids.display())
+}
+
+/// The start time of a living process in clock ticks since boot. A zombie is not alive.
+fn process_start(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; what follows the last one is separated by spaces.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.nth(18)?.parse().ok(),
+    }
+}
+
+/// Is this engine provably gone? Only of one on this machine, since its last boot, can that be said.
+pub(crate) fn is_gone(engine: &EngineRecord) -> bool {
+    engine.proof.boot_id == machine() && process_start(engine.proof.pid) != Some(engine.proof.started_ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use segue_core::ids::EngineId;
+
+    use super::*;
+
+    fn engine(proof: OwnerProof) -> EngineRecord {
+        EngineRecord { engine_id: EngineId::from("e"), proof }
+    }
+
+    #[test]
+    fn only_a_process_of_this_boot_can_be_known_to_be_gone() {
+        let own = own_proof();
+        assert!(own.started_ticks > 0 && !own.boot_id.is_empty());
+        assert!(!is_gone(&engine(own.clone())));
+        assert!(is_gone(&engine(OwnerProof { started_ticks: own.started_ticks + 1, ..own.clone() })), "pid used again");
+        assert!(is_gone(&engine(OwnerProof { pid: u32::MAX, ..own.clone() })));
+        assert!(!is_gone(&engine(OwnerProof { boot_id: "elsewhere".into(), pid: u32::MAX, started_ticks: 1 })));
+    }
+
+    #[test]
+    fn a_zombie_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().expect("`true` exists");
+        let pid = child.id();
+        // It is a zombie from its exit to our wait; before that, it lives.
+        while process_start(pid).is_some() {
+            std::thread::yield_now();
+        }
+        child.wait().expect("our own child");
+        assert_eq!(process_start(pid), None);
+    }
+}

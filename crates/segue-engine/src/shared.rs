@@ -1,0 +1,141 @@
+//! What the parts of an engine share.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use segue_core::{
+    ids::RunId,
+    ports::{ClaimRequest, EngineRecord, EventBus, Lease, OrchestratorError, RunStore, StoreError},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::EngineConfig,
+    dispatch::LocalScheduler,
+    drive,
+    lease::{LeaseState, is_gone},
+    live::{LiveRuns, Message},
+    observe::Observer,
+    plans::{Deployed, Plans},
+    registry::Adapters,
+};
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn RunStore>,
+    pub(crate) bus: Arc<dyn EventBus>,
+    pub(crate) scheduler: LocalScheduler,
+    pub(crate) adapters: Arc<Adapters>,
+    pub(crate) observer: Observer,
+    pub(crate) config: EngineConfig,
+    pub(crate) lease: LeaseState,
+    pub(crate) plans: Plans,
+    pub(crate) live: LiveRuns,
+    pub(crate) drives: TaskTracker,
+    /// No new work is taken.
+    pub(crate) draining: AtomicBool,
+    /// Everything stops at once.
+    pub(crate) stopped: CancellationToken,
+    /// The store cannot be used, and why.
+    pub(crate) broken: OnceLock<String>,
+}
+
+impl Shared {
+    pub(crate) fn record(&self) -> EngineRecord {
+        EngineRecord { engine_id: self.config.engine_id.clone(), proof: self.config.proof.clone() }
+    }
+
+    /// May new work be taken?
+    pub(crate) fn admit(&self) -> Result<(), OrchestratorError> {
+        if let Some(why) = self.broken.get() {
+            return Err(StoreError::Broken(why.clone()).into());
+        }
+        if self.draining.load(Ordering::Acquire) || self.stopped.is_cancelled() {
+            return Err(OrchestratorError::ShuttingDown);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn deployed(&self, hash: segue_core::ids::ContentHash) -> Result<Arc<Deployed>, StoreError> {
+        self.plans.get(hash, &*self.store, &self.config.default_handler).await
+    }
+
+    /// The store is of no use any more: nothing can be recorded, so nothing goes on.
+    pub(crate) fn break_down(&self, why: String) {
+        if self.broken.set(why).is_ok() {
+            let why = self.broken.get().map_or("", String::as_str);
+            tracing::error!(engine_id = %self.config.engine_id, why, "the store cannot be used; the engine stops");
+        }
+        self.stop();
+    }
+
+    /// Stops at once: runs are left where they are, attempts are told to end, nothing is given back.
+    pub(crate) fn stop(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.stopped.cancel();
+        self.scheduler.close();
+        self.scheduler.cancel_all();
+        self.live.tell_all(|| Message::Stop);
+    }
+
+    /// Takes over runs that nobody drives, at most `limit` (`runs` empty: any), and drives them. Runs that this
+    /// engine has already are not among those returned.
+    pub(crate) async fn claim(self: &Arc<Self>, runs: Vec<RunId>, limit: usize) -> Result<Vec<RunId>, StoreError> {
+        let engines = self.store.engines().await?;
+        let own = &self.config.engine_id;
+        let gone = engines.into_iter().filter(|engine| engine.engine_id != *own && is_gone(engine));
+        let request =
+            ClaimRequest { engine_id: own.clone(), limit, runs, dead: gone.map(|engine| engine.engine_id).collect() };
+        let leases = self.store.claim(request).await?;
+        Ok(leases.into_iter().filter(|lease| self.adopt(*lease)).map(|lease| lease.run_id).collect())
+    }
+
+    /// Drives a run that was claimed; `false` if it is driven here already.
+    fn adopt(self: &Arc<Self>, lease: Lease) -> bool {
+        let Some(mailbox) = self.live.open(lease.run_id) else {
+            // It was our own: our lease had ended, and nobody was faster.
+            self.live.refence(lease.run_id, lease.fence);
+            return false;
+        };
+        mailbox.handle.fence.store(lease.fence, Ordering::Release);
+        self.drives.spawn(drive::claimed(self.clone(), lease.run_id, mailbox));
+        true
+    }
+
+    /// Claims one's own run anew, if it still is one's own: the way back after a conflict.
+    pub(crate) async fn reclaim(&self, runs: Vec<RunId>) -> Result<Vec<Lease>, StoreError> {
+        let limit = runs.len();
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let engine_id = self.config.engine_id.clone();
+        let dead = vec![engine_id.clone()];
+        self.store.claim(ClaimRequest { engine_id, limit, runs, dead }).await
+    }
+
+    /// After the lease had ended: keeps the runs that nobody took, drops the others.
+    pub(crate) async fn reclaim_all(&self) -> Result<(), StoreError> {
+        let driven = self.live.ids();
+        let kept = self.reclaim(driven.clone()).await?;
+        for lease in &kept {
+            self.live.refence(lease.run_id, lease.fence);
+        }
+        for run in driven {
+            if !kept.iter().any(|lease| lease.run_id == run) {
+                self.live.tell(run, Message::Lost);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pause before the `n`-th repetition (from 0) of a call to a store that is away: up to 5 s, drawn, so that many
+/// runs do not come back at once.
+pub(crate) fn pause_before_retry(n: u32) -> Duration {
+    let longest = Duration::from_millis(50).saturating_mul(1 << n.min(10)).min(Duration::from_secs(5));
+    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+}

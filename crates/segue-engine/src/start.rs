@@ -1,0 +1,110 @@
+//! Starting a run: its first facts and its first attempts are one commit.
+
+use std::sync::Arc;
+
+use segue_core::{
+    event::RunCreated,
+    ids::{ContentHash, RunId},
+    payload::Payload,
+    ports::{Created, NewRun, OrchestratorError, StartRun, Started, StoreError},
+    run::Run,
+    time::Timestamp,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    drive::{self, Places},
+    inputs,
+    live::{End, Mailbox, Message},
+    shared::Shared,
+};
+
+pub(crate) async fn start(
+    shared: &Arc<Shared>,
+    workflow: ContentHash,
+    start: StartRun,
+) -> Result<Started, OrchestratorError> {
+    shared.admit()?;
+    shared.lease.valid().await;
+    let deployed = shared.deployed(workflow).await?;
+    let params = inputs::complete(&deployed.spec, start.inputs).map_err(OrchestratorError::Invalid)?;
+    let params = Value::Object(params);
+    let request_hash = hash_of(workflow, &params, start.base_dir.as_deref(), start.rehearsal);
+    let created = RunCreated {
+        workflow_hash: workflow,
+        inputs: Payload::new(params),
+        idempotency_key: start.idempotency_key.clone(),
+        base_dir: start.base_dir,
+        rehearsal: start.rehearsal,
+    };
+
+    let run_id = RunId::new(Uuid::now_v7());
+    let now = shared.config.clock.now();
+    let mailbox = shared.live.open(run_id).expect("a run id is drawn once");
+    let (mut run, mut events) = Run::create(deployed.plan.clone(), run_id, created, now);
+    let mut places = Places::default();
+    events.extend(first_attempts(shared, &mut run, &mut places, now, &mailbox));
+    let new = NewRun {
+        workflow_hash: workflow,
+        idempotency_key: start.idempotency_key,
+        request_hash,
+        owner: Some(shared.config.engine_id.clone()),
+        events: events.clone(),
+        run: run.run_row(),
+        tasks: run.task_rows(&events),
+    };
+    match create(shared, new, run_id).await {
+        Ok(Created::New(lease)) => {
+            mailbox.handle.fence.store(lease.map_or(0, |lease| lease.fence), std::sync::atomic::Ordering::Release);
+            shared.drives.spawn(drive::created(shared.clone(), run, places, events, mailbox));
+            Ok(Started { run_id, is_new: true })
+        }
+        Ok(Created::Existing(first)) => {
+            shared.live.close(run_id, &mailbox.ended, End::Left);
+            Ok(Started { run_id: first, is_new: false })
+        }
+        Err(error) => {
+            shared.live.close(run_id, &mailbox.ended, End::Left);
+            if let StoreError::Broken(why) = &error {
+                shared.break_down(why.clone());
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn first_attempts(
+    shared: &Shared,
+    run: &mut Run,
+    places: &mut Places,
+    now: Timestamp,
+    mailbox: &Mailbox,
+) -> Vec<segue_core::event::Event> {
+    let sender = mailbox.handle.sender.clone();
+    let wake = move || -> Box<dyn FnOnce() + Send> {
+        let sender = sender.clone();
+        Box::new(move || {
+            // The start may have failed; then nobody waits.
+            let _ = sender.send(Message::Place);
+        })
+    };
+    drive::accept(shared, run, places, now, &wake)
+}
+
+/// Creates the run. If the store does not say whether it did, asks for the run: only its own id can tell.
+async fn create(shared: &Arc<Shared>, new: NewRun, run_id: RunId) -> Result<Created, StoreError> {
+    match shared.store.create_run(new).await {
+        Err(StoreError::Unavailable(why)) => match shared.reclaim(vec![run_id]).await {
+            Ok(leases) if !leases.is_empty() => Ok(Created::New(leases.first().copied())),
+            _ => Err(StoreError::Unavailable(why)),
+        },
+        answer => answer,
+    }
+}
+
+/// What two starts with one key must have in common.
+fn hash_of(workflow: ContentHash, params: &Value, base_dir: Option<&str>, rehearsal: bool) -> ContentHash {
+    let asked = json!({"workflow": workflow, "inputs": params, "base_dir": base_dir, "rehearsal": rehearsal});
+    ContentHash::of(asked.to_string().as_bytes())
+}
