@@ -1,0 +1,1 @@
+"""The Python side of Segue: the worker (`segue.worker`) and what it drives (`segue.adapters`)."""

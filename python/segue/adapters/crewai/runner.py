@@ -1,0 +1,155 @@
+"""One attempt: from its inputs, over a crew, to its output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Final
+
+from segue.adapters.crewai import agents, errors, framework, models, rehearsal, retries, targets
+from segue.adapters.crewai.events import Forwarder
+from segue.adapters.crewai.framework import lookup
+from segue.worker.adapter import Context, Failure, Loaded, Start, Stopped
+
+_HINTS: Final = {"inner_retries": tuple(retries.MODES), "tool_failures": ("warn", "fail")}
+
+
+class CrewAi:
+    """Implements `segue.worker.adapter.Adapter`."""
+
+    name = "crewai"
+
+    def load(self) -> Loaded:
+        """Imports CrewAI."""
+        return framework.load()
+
+    def classify(self, error: BaseException) -> Failure:
+        """What an exception means."""
+        return errors.classify(error)
+
+    def run(self, context: Context) -> Any:
+        """Carries out an attempt."""
+        start = context.start
+        framework.quiet()
+        _tell_environment(start)
+        with _storage():
+            self._prepare(context)
+            with models.override(None if start.rehearsal else models.hinted(start.hints)):
+                return _with_stop(context, self._kick_off)
+
+    def _prepare(self, context: Context) -> None:
+        """Everything that must be in place before the first line of the user's code."""
+        start = context.start
+        model = models.hinted(start.hints)
+        missing = retries.switch_off(_hint(start, "inner_retries"))
+        if missing:
+            context.log("warning", f"crewai's own retries could not be switched off: {', '.join(missing)}")
+        if start.rehearsal:
+            rehearsal.begin(start.provider, model)
+        else:
+            models.use_provider(start.provider)
+            models.accept_unknown_names()
+        Forwarder(context).attach()
+        _refuse_model_calls_when_stopping(context)
+        context.learn_secrets()
+
+    def _kick_off(self, context: Context) -> Any:
+        start = context.start
+        if start.handler == "crewai.agent":
+            return _final(_run(context, agents.build(start), None))
+        if start.handler == "crewai.crew":
+            named = start.inputs.get("crew")
+            target = targets.resolve(named, start.base_dir)
+            context.learn_secrets()
+            given = {name: value for name, value in start.inputs.items() if name != "crew"}
+            inputs = {**target.defaults, **given}
+            result = _run(context, target.crew, inputs or None)
+            return {"output": _final(result), "tasks": [_task(each) for each in result.tasks_output]}
+        raise Failure("invalid_input", f"no handler {start.handler!r} here")
+
+
+def _run(context: Context, crew: Any, inputs: dict[str, Any] | None) -> Any:
+    """Kicks the crew off and gives its `CrewOutput`."""
+    if _hint(context.start, "tool_failures") == "fail" and hasattr(crew, "tool_failure_policy"):
+        crew.tool_failure_policy = "raise"
+    # A crew that streams gives a generator instead of an answer.
+    if getattr(crew, "stream", False):
+        crew.stream = False
+    return crew.kickoff(inputs=inputs)
+
+
+def _final(output: Any) -> Any:
+    """An object if it is structured, else the text."""
+    if getattr(output, "pydantic", None) is not None:
+        return output.pydantic.model_dump(mode="json")
+    if getattr(output, "json_dict", None) is not None:
+        return output.json_dict
+    return output.raw
+
+
+def _task(output: Any) -> dict[str, Any]:
+    return {"name": output.name or output.description, "agent": output.agent.strip(), "output": _final(output)}
+
+
+def _with_stop(context: Context, work: Any) -> Any:
+    """Runs `work`; once the attempt is to stop, whatever comes out of it is that it stopped."""
+    try:
+        output = work(context)
+    except BaseException as error:
+        if context.stopping is not None and not isinstance(error, Stopped):
+            raise Stopped from error
+        raise
+    return output
+
+
+def _refuse_model_calls_when_stopping(context: Context) -> None:
+    """A hook before every model call: the one place that all retry layers of CrewAI let an exception pass."""
+    aborted = lookup("crewai.hooks.dispatch", "HookAborted")
+    points = lookup("crewai.hooks.dispatch", "InterceptionPoint")
+    register = lookup("crewai.hooks.dispatch", "register")
+    if aborted is None or points is None or register is None:
+        context.log("warning", "this crewai has no model hooks; a cancel waits for the grace period")
+        return
+
+    def before_model_call(_call: Any) -> None:
+        if context.stopping is not None:
+            raise aborted(reason=f"the attempt was stopped: {context.stopping}", source="segue")
+
+    register(points.PRE_MODEL_CALL, before_model_call)
+
+
+def _hint(start: Start, name: str) -> str:
+    allowed = _HINTS[name]
+    value = start.hints.get(name, allowed[0])
+    # YAML 1.1 writers mean "off" when their tools made it false.
+    value = "off" if value is False else value
+    if value not in allowed:
+        raise Failure("invalid_input", f"hints.crewai.{name}: one of {', '.join(allowed)} expected, not {value!r}")
+    return str(value)
+
+
+def _tell_environment(start: Start) -> None:
+    os.environ.update(
+        SEGUE_RUN_ID=start.run_id,
+        SEGUE_WORKFLOW_ID=start.workflow_id,
+        SEGUE_TASK_ID=start.task_id,
+        SEGUE_ATTEMPT=str(start.attempt),
+        SEGUE_IDEMPOTENCY_KEY=start.idempotency_key,
+    )
+
+
+@contextlib.contextmanager
+def _storage() -> Iterator[None]:
+    """A storage folder of this attempt's own: a shared one is locked, polled and wiped by every kickoff."""
+    if os.environ.get("CREWAI_STORAGE_DIR"):
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="segue-crewai-")
+    os.environ["CREWAI_STORAGE_DIR"] = folder
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
