@@ -1,1 +1,44 @@
-//! RunStore on SQLite: one writer thread, group commit, leases, request inbox.
+//! [`RunStore`](segue_core::ports::RunStore) on one SQLite file: the default store.
+//!
+//! * One writer thread has the only connection that writes. It takes every job that is queued and commits them in one
+//!   transaction (group commit); each job gets its own answer after that commit is on disk. The more runs are live, the
+//!   fewer `fsync`s each of their steps costs.
+//! * Reads run on a few threads with read-only connections. SQLite never runs on the async runtime's threads, and this
+//!   crate needs no particular runtime.
+//! * One row of the log a commit, hashed and chained to the row before; summaries carry a checksum; large values are kept
+//!   under their hash. What does not match is reported as broken and never served.
+//! * Several processes may use one file. Who may commit for a run is said by its fencing token; the request inbox is
+//!   watched through `PRAGMA data_version`.
+//!
+//! ```
+//! # fn main() -> Result<(), segue_core::ports::StoreError> {
+//! # let folder = tempfile::tempdir().expect("a folder");
+//! use segue_sqlite::{SqliteOptions, SqliteStore};
+//!
+//! let store = SqliteStore::open(&folder.path().join("segue.db"), SqliteOptions::default())?;
+//! assert_eq!(store.stats().transactions, 0);
+//! # Ok(())
+//! # }
+//! ```
+
+mod checkpoint;
+mod encode;
+mod failure;
+mod inbox;
+mod leases;
+mod log;
+mod open;
+mod options;
+mod readers;
+mod runs;
+mod schema;
+mod stats;
+mod store;
+mod tasks;
+mod watch;
+mod workflows;
+mod writer;
+
+pub use options::{SqliteOptions, Synchronous};
+pub use stats::SqliteStats;
+pub use store::SqliteStore;

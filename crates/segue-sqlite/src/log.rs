@@ -1,0 +1,136 @@
+//! The log of a run, and the large values beside it.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use segue_core::{
+    event::Event,
+    ids::{ContentHash, RunId},
+    payload::BlobRef,
+    ports::StoreError,
+};
+
+use crate::{
+    encode::{self, EventsText, damaged},
+    failure::Failure,
+    runs::RunHead,
+};
+
+/// A run's number is below 2^31 and `seq` below 2^32, so that both fit into one integer key: the rows of a run lie side by
+/// side, in order, and need no second index.
+const SEQ_BITS: u32 = 32;
+
+const fn place(run_no: i64, seq: u64) -> i64 {
+    (run_no << SEQ_BITS) | seq as i64
+}
+
+const fn seq_of(place: i64) -> u64 {
+    (place & ((1 << SEQ_BITS) - 1)) as u64
+}
+
+/// The chain before a run's first event: bound to the run, so that no log can stand in for another.
+pub(crate) fn chain_start(run: RunId) -> ContentHash {
+    ContentHash::of(run.as_bytes())
+}
+
+/// Writes the events that follow `version` and gives the new end of the chain.
+pub(crate) fn append(
+    db: &Connection,
+    run_no: i64,
+    version: u64,
+    chain: ContentHash,
+    events: &EventsText,
+) -> Result<ContentHash, Failure> {
+    const SQL: &str = "INSERT INTO events (place, count, body, chain) VALUES (?1, ?2, ?3, ?4)";
+    if events.count == 0 {
+        return Ok(chain);
+    }
+    let chain = chain.chained(events.hash);
+    let place = place(run_no, version + 1);
+    db.prepare_cached(SQL)?.execute(params![place, events.count, events.text, chain.as_bytes()])?;
+    Ok(chain)
+}
+
+/// Keeps the large values that `events` carry; one that is known already costs a look.
+pub(crate) fn keep_blobs(db: &Connection, events: &[Event]) -> Result<(), Failure> {
+    const SQL: &str = "INSERT INTO blobs (hash, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    for (blob, json) in events.iter().filter_map(|event| event.kind.payload()?.blob_to_store()) {
+        db.prepare_cached(SQL)?.execute(params![blob.hash.as_bytes(), json])?;
+    }
+    Ok(())
+}
+
+/// Bytes of the large values that `events` bring.
+pub(crate) fn blob_bytes(events: &[Event]) -> usize {
+    events.iter().filter_map(|event| event.kind.payload()?.blob_to_store()).map(|(_, json)| json.len()).sum()
+}
+
+/// The events of `run` after `after`, at most `limit` (0: all). The chain is checked over all rows that are read, and
+/// against the run's row if they reach the end.
+pub(crate) fn read(db: &Connection, run: &RunHead, after: u64, limit: usize) -> Result<Vec<Event>, Failure> {
+    const SQL: &str = "SELECT place, count, body, chain FROM events WHERE place BETWEEN ?1 AND ?2 ORDER BY place";
+    let mut events = Vec::new();
+    if after >= run.version {
+        return Ok(events);
+    }
+    let what = |seq: u64| format!("the log of run {} at seq {seq}", run.run_id);
+    let first = row_with(db, run, after + 1)?;
+    let mut chain = chain_before(db, run, first)?;
+    let mut expected = seq_of(first);
+    let mut query = db.prepare_cached(SQL)?;
+    let mut rows = query.query([first, place(run.run_no, run.version)])?;
+    while let Some(row) = rows.next()? {
+        let text = encode::bytes(row.get_ref(2)?);
+        chain = chain.chained(ContentHash::of(text));
+        if seq_of(row.get(0)?) != expected || chain != encode::hash(row.get_ref(3)?) {
+            return Err(damaged(what(expected), "does not match its hash"));
+        }
+        let batch: Vec<Event> = serde_json::from_slice(text)
+            .map_err(|error| damaged(what(expected), &format!("cannot be read: {error}")))?;
+        for event in batch {
+            if event.seq != expected {
+                return Err(damaged(what(expected), "has a gap"));
+            }
+            expected += 1;
+            if event.seq > after {
+                events.push(event);
+            }
+            if events.len() == limit {
+                return Ok(events);
+            }
+        }
+    }
+    if expected != run.version + 1 || chain != run.chain {
+        return Err(damaged(what(expected), "ends too early"));
+    }
+    Ok(events)
+}
+
+/// The place of the row that holds `seq`.
+fn row_with(db: &Connection, run: &RunHead, seq: u64) -> Result<i64, Failure> {
+    const SQL: &str = "SELECT max(place) FROM events WHERE place BETWEEN ?1 AND ?2";
+    let range = [place(run.run_no, 1), place(run.run_no, seq)];
+    let found: Option<i64> = db.prepare_cached(SQL)?.query_row(range, |row| row.get(0))?;
+    found.ok_or_else(|| damaged(format!("the log of run {} at seq {seq}", run.run_id), "is missing"))
+}
+
+/// The end of the chain before the row at `first`.
+fn chain_before(db: &Connection, run: &RunHead, first: i64) -> Result<ContentHash, Failure> {
+    const SQL: &str = "SELECT chain FROM events WHERE place >= ?1 AND place < ?2 ORDER BY place DESC LIMIT 1";
+    if seq_of(first) == 1 {
+        return Ok(chain_start(run.run_id));
+    }
+    let mut query = db.prepare_cached(SQL)?;
+    let before = query.query_row([place(run.run_no, 1), first], |row| Ok(encode::hash(row.get_ref(0)?))).optional()?;
+    before.ok_or_else(|| damaged(format!("the log of run {} before seq {}", run.run_id, seq_of(first)), "is missing"))
+}
+
+/// The JSON text of a large value, its hash checked.
+pub(crate) fn blob(db: &Connection, blob: BlobRef) -> Result<Vec<u8>, Failure> {
+    const SQL: &str = "SELECT body FROM blobs WHERE hash = ?1";
+    let mut query = db.prepare_cached(SQL)?;
+    let body = query.query_row([blob.hash.as_bytes()], |row| Ok(encode::bytes(row.get_ref(0)?).to_vec())).optional()?;
+    let body = body.ok_or_else(|| StoreError::NotFound(format!("value {}", blob.hash)))?;
+    if body.len() as u64 != blob.bytes || ContentHash::of(&body) != blob.hash {
+        return Err(damaged(format!("value {}", blob.hash), "does not match its hash"));
+    }
+    Ok(body)
+}

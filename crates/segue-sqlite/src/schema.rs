@@ -1,0 +1,58 @@
+//! The numbered migrations, and what a file must be before it is used.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use segue_core::ports::StoreError;
+
+use crate::failure::Failure;
+
+/// "SEGU": says that a file is ours.
+const APPLICATION_ID: i64 = 0x5345_4755;
+
+/// Migration `n` leads from schema `n - 1` to schema `n`. Never changed once released; only added to.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_runs.sql")];
+
+/// Is there nothing in the file yet?
+pub(crate) fn is_new(db: &Connection) -> Result<bool, Failure> {
+    Ok(db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?)
+}
+
+/// Brings the file to this program's schema: each migration in a transaction of its own.
+pub(crate) fn migrate(db: &Connection, path: &Path) -> Result<(), Failure> {
+    while version(db, path)? < MIGRATIONS.len() {
+        db.execute_batch("BEGIN IMMEDIATE")?;
+        let done = migrate_once(db, path);
+        db.execute_batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        done?;
+    }
+    Ok(())
+}
+
+/// Asks again under the write lock: another process may have migrated meanwhile.
+fn migrate_once(db: &Connection, path: &Path) -> Result<(), Failure> {
+    let from = version(db, path)?;
+    if let Some(migration) = MIGRATIONS.get(from) {
+        db.execute_batch(migration)?;
+        db.pragma_update(None, "user_version", from + 1)?;
+    }
+    Ok(())
+}
+
+/// The file's schema number: 0 for an empty one. Refuses files that are not ours, or that a newer program made.
+fn version(db: &Connection, path: &Path) -> Result<usize, Failure> {
+    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let file = path.display();
+    if pragma("application_id")? != APPLICATION_ID && !is_new(db)? {
+        return Err(Failure::Refused(StoreError::Broken(format!(
+            "{file} belongs to another program; choose another file with --store"
+        ))));
+    }
+    let version = pragma("user_version")?;
+    usize::try_from(version).ok().filter(|&version| version <= MIGRATIONS.len()).ok_or_else(|| {
+        Failure::Refused(StoreError::Broken(format!(
+            "{file} has schema {version}, and this program knows only {}; use a newer Segue, or another file with --store",
+            MIGRATIONS.len()
+        )))
+    })
+}
