@@ -123,8 +123,10 @@ impl RetryRule {
             return Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(self.backoff.longest);
         }
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
-        let seconds = self.backoff.initial.as_secs_f64() * self.backoff.coefficient.powi(exponent);
-        let seconds = seconds.min(self.backoff.longest.as_secs_f64());
+        let initial = self.backoff.initial.as_secs_f64();
+        // Nothing grows to nothing, however large the power: zero times infinity would not be a number.
+        let grown = if initial > 0.0 { initial * self.backoff.coefficient.powi(exponent) } else { 0.0 };
+        let seconds = grown.min(self.backoff.longest.as_secs_f64());
         let drawn = match self.backoff.jitter {
             Jitter::Full => seconds * jitter.clamp(0.0, 1.0),
             Jitter::None => seconds,

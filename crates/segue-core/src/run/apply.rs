@@ -199,35 +199,35 @@ impl Run {
         if self.state.phase != Phase::Live {
             return;
         }
+        self.count_for_dependents(ix);
+        let plan = self.plan.clone();
+        for edge in &plan.node(self.task(ix).node).dependents {
+            self.decide(Self::sibling(ix, edge.to));
+        }
+    }
+
+    fn count_for_dependents(&mut self, ix: TaskIx) {
         self.task_mut(ix).told = true;
         let plan = self.plan.clone();
         for edge in &plan.node(self.task(ix).node).dependents {
             let to = Self::sibling(ix, edge.to);
-            let end = match &edge.when {
-                Some(when) if self.task(ix).status != Status::Skipped => match self.is_true(when, ix) {
-                    Ok(true) => self.edge_end(ix),
-                    Ok(false) => {
-                        self.state.untaken.insert((ix, to));
-                        EdgeEnd::Skipped
-                    }
-                    Err(error) => {
-                        self.state.untaken.insert((ix, to));
-                        if self.task(to).status == Status::Pending {
-                            let place = format!("the condition of the edge from {}", self.task_id(ix));
-                            self.fail_before_start(to, &place, error);
-                        }
-                        EdgeEnd::Skipped
-                    }
-                },
-                _ => self.edge_end(ix),
+            let when = edge.when.as_ref().filter(|_| self.task(ix).status != Status::Skipped);
+            let untaken = match when.map(|when| self.is_true(when, ix)) {
+                None | Some(Ok(true)) => None,
+                Some(Ok(false)) => Some(None),
+                Some(Err(error)) => {
+                    let place = format!("the condition of the edge from `{}`", self.task_id(ix));
+                    Some(Some(Box::new(self.no_answer(to, &place, &error))))
+                }
             };
+            let end = if untaken.is_some() { EdgeEnd::Skipped } else { self.edge_end(ix) };
+            self.state.untaken.extend(untaken.map(|why| ((to, ix), why)));
             self.task_mut(to).counts.add(end);
-            self.decide(to);
         }
         self.release_reads(ix);
     }
 
-    fn edge_end(&self, ix: TaskIx) -> EdgeEnd {
+    pub(super) fn edge_end(&self, ix: TaskIx) -> EdgeEnd {
         match self.task(ix).status {
             Status::Succeeded => EdgeEnd::Succeeded,
             Status::Failed if self.task(ix).continues => EdgeEnd::Succeeded,
@@ -236,14 +236,21 @@ impl Run {
         }
     }
 
-    /// Looks at a task's join, and at its condition once the join holds. A task is decided once.
+    /// Looks at a task's join, and at its condition once the join holds. A task is decided once: what comes later (an edge
+    /// whose condition cannot be evaluated, after `any_success` has fired) changes nothing.
     fn decide(&mut self, ix: TaskIx) {
         let task = self.task(ix);
         let untouched = task.status == Status::Pending && task.due.is_none();
         if !untouched || self.state.verdicts.contains_key(&ix) || self.state.ready.contains(&ix) {
             return;
         }
-        match task.counts.decide(self.node_of(ix).join) {
+        let edges = self.state.untaken.range((ix, TaskIx(0))..=(ix, TaskIx(u32::MAX)));
+        if let Some(why) = edges.filter_map(|(_, why)| why.as_deref()).next() {
+            let verdict = Verdict::Fail(why.clone());
+            self.state.verdicts.insert(ix, verdict);
+            return;
+        }
+        match self.task(ix).counts.decide(self.node_of(ix).join) {
             Decision::Waits => {}
             Decision::Skips(code) => {
                 let reason = self.skip_reason(ix, code);
@@ -267,7 +274,10 @@ impl Run {
                 let reason = self.skip_reason(ix, SkipCode::When);
                 self.state.verdicts.insert(ix, Verdict::Skip(reason));
             }
-            Err(error) => self.fail_before_start(ix, "`when`", error),
+            Err(error) => {
+                let verdict = Verdict::Fail(self.no_answer(ix, "`when`", &error));
+                self.state.verdicts.insert(ix, verdict);
+            }
         }
     }
 
@@ -297,13 +307,13 @@ impl Run {
             }
         }
         let told: Vec<bool> = self.state.tasks.iter().map(|task| task.told).collect();
-        self.state.untaken.retain(|(from, _)| told[from.index()]);
+        self.state.untaken.retain(|(_, from), _| told[from.index()]);
         for ix in self.arena() {
             self.recount(ix);
         }
         for ix in self.arena() {
             if self.task(ix).is_kept() && !told[ix.index()] {
-                self.tell_dependents(ix);
+                self.count_for_dependents(ix);
             }
         }
         for ix in self.arena() {
@@ -319,7 +329,7 @@ impl Run {
         for edge in incoming {
             let from = Self::sibling(ix, edge.from);
             match self.task(from).told {
-                true if self.state.untaken.contains(&(from, ix)) => counts.add(EdgeEnd::Skipped),
+                true if self.state.untaken.contains_key(&(ix, from)) => counts.add(EdgeEnd::Skipped),
                 true => counts.add(EdgeEnd::Succeeded),
                 false => {}
             }

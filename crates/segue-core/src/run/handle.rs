@@ -3,7 +3,7 @@
 use super::{Input, Phase, Rejected, Run, TaskIx, Timer, join::Verdict, task::ENGINE_LOSSES_MAX};
 use crate::{
     event::{CancelCause, Event, EventKind},
-    ids::TaskId,
+    ids::{NodeId, TaskId},
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
     status::Status,
     time::Timestamp,
@@ -142,14 +142,8 @@ impl Run {
                 None
             }
         };
-        let continues = continue_with.is_some();
-        let message = format!("{} failed: {}", self.task_id(ix), error.message);
         let kind = EventKind::TaskFailed { error, lost, continue_with, usage };
         self.record_about(events, now, ix, attempt, kind);
-        let is_handled = continues || self.may_be_handled(ix);
-        if self.plan.cancel_on_failure && self.state.phase == Phase::Live && !is_handled {
-            self.stop(events, CancelCause::Failure, message, now);
-        }
     }
 
     fn fire_timers(&mut self, events: &mut Vec<Event>, jitter: f64, now: Timestamp) {
@@ -189,8 +183,8 @@ impl Run {
         }
     }
 
-    /// Records what follows from what was recorded, until nothing does: skips, conditions that cannot be evaluated, and
-    /// the end of the run.
+    /// Records what follows from what was recorded, until nothing does: skips, conditions that cannot be evaluated, the
+    /// stop that a failure means, and the end of the run.
     pub(super) fn settle(&mut self, events: &mut Vec<Event>, now: Timestamp) {
         while let Some((ix, verdict)) = self.state.verdicts.pop_first() {
             match verdict {
@@ -200,6 +194,16 @@ impl Run {
                     self.fail_for_good(events, ix, failure, now);
                 }
             }
+        }
+        if self.plan.cancel_on_failure
+            && self.state.phase == Phase::Live
+            && events
+                .iter()
+                .any(|event| matches!(event.kind, EventKind::TaskFailed { .. } | EventKind::TaskSkipped { .. }))
+            && let Some(error) = self.unhandled_failure()
+        {
+            let node = error.node.as_ref().map_or("", NodeId::as_str);
+            self.stop(events, CancelCause::Failure, format!("{node} failed: {}", error.message), now);
         }
         if self.state.open == 0 && !self.status().is_terminal() {
             let kind = self.ending();
@@ -228,9 +232,9 @@ impl Run {
         }
     }
 
-    /// The first failure that nothing took care of.
+    /// The first failure that nothing takes care of, whatever comes.
     fn unhandled_failure(&self) -> Option<TaskError> {
-        let ix = *self.state.failures.iter().find(|&&ix| !self.was_handled(ix))?;
+        let ix = *self.state.failures.iter().find(|&&ix| !self.is_handled(ix))?;
         let id = &self.node_of(ix).id;
         let mut error = match &self.task(ix).error {
             Some(error) => error.clone(),
@@ -246,16 +250,9 @@ impl Run {
         Some(error)
     }
 
-    fn was_handled(&self, ix: TaskIx) -> bool {
-        self.task(ix).status == Status::Failed
-            && self
-                .handlers_of(ix)
-                .any(|to| self.task(to).status.is_terminal() && self.task(to).status != Status::Skipped)
-    }
-
-    /// Is there a dependent that handles failures and may still do so?
-    fn may_be_handled(&self, ix: TaskIx) -> bool {
-        self.handlers_of(ix).any(|to| self.task(to).status != Status::Skipped && !self.state.verdicts.contains_key(&to))
+    /// Has a dependent taken care of the failure, or may it still do so?
+    fn is_handled(&self, ix: TaskIx) -> bool {
+        self.task(ix).status == Status::Failed && self.handlers_of(ix).any(|to| self.task(to).status != Status::Skipped)
     }
 
     fn handlers_of(&self, ix: TaskIx) -> impl Iterator<Item = TaskIx> {
@@ -263,7 +260,7 @@ impl Run {
         dependents
             .filter(|edge| self.plan.node(edge.to).join.handles_failure())
             .map(move |edge| Self::sibling(ix, edge.to))
-            .filter(move |&to| !self.state.untaken.contains(&(ix, to)))
+            .filter(move |&to| !self.state.untaken.contains_key(&(to, ix)))
     }
 
     pub(super) fn record(&mut self, events: &mut Vec<Event>, now: Timestamp, kind: EventKind) {

@@ -91,8 +91,9 @@ struct State {
     /// Decided by a fact that is in the log, but not recorded yet: skips, and conditions that cannot be evaluated.
     /// Empty between two inputs.
     verdicts: BTreeMap<TaskIx, Verdict>,
-    /// Edges whose condition was false when their source ended.
-    untaken: BTreeSet<(TaskIx, TaskIx)>,
+    /// Edges that were not taken when their source ended, as (target, source): their condition was false, or, with an
+    /// error, could not be evaluated.
+    untaken: BTreeMap<(TaskIx, TaskIx), Option<Box<TaskError>>>,
     /// What may fail the run, in the order in which it happened.
     failures: Vec<TaskIx>,
 }
@@ -158,7 +159,7 @@ impl Run {
             running: BTreeSet::new(),
             timers: BTreeSet::new(),
             verdicts: BTreeMap::new(),
-            untaken: BTreeSet::new(),
+            untaken: BTreeMap::new(),
             failures: Vec::new(),
         };
         Self { plan, id, state }

@@ -1,5 +1,7 @@
 //! The kernel's rules, one test a rule: a workflow, what the world does, and the log that must come out.
 
+mod found;
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};

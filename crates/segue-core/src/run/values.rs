@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Run, TaskIx, join::Verdict};
+use super::{Run, TaskIx, join::EdgeEnd};
 use crate::{
     event::{SkipCode, SkipReason},
     expr::{ExprError, Expression, NodeView, References, RunView, Scope},
@@ -110,25 +110,23 @@ impl Run {
         }
     }
 
-    /// A condition of `ix` cannot be evaluated: it fails without having started.
-    pub(super) fn fail_before_start(&mut self, ix: TaskIx, place: &str, error: ExprError) {
-        let message = format!("{place} of `{}`: {error}", self.node_of(ix).id);
-        self.state.ready.remove(&ix);
-        self.state.verdicts.insert(ix, Verdict::Fail(TaskError::new(ErrorKind::InvalidInput, message)));
+    /// A condition of `ix` cannot be evaluated: what it fails with, without having started.
+    pub(super) fn no_answer(&self, ix: TaskIx, place: &str, error: &ExprError) -> TaskError {
+        TaskError::new(ErrorKind::InvalidInput, format!("{place} of `{}`: {error}", self.node_of(ix).id))
     }
 
     pub(super) fn skip_reason(&self, ix: TaskIx, code: SkipCode) -> SkipReason {
         let node = self.node_of(ix);
-        let decisive = |code| match code {
-            SkipCode::UpstreamFailed => Some(Status::Failed),
-            SkipCode::JoinNeverHolds => Some(Status::Skipped),
+        let decisive = match code {
+            SkipCode::UpstreamFailed => Some(EdgeEnd::Failed),
+            SkipCode::JoinNeverHolds => Some(EdgeEnd::Skipped),
             _ => None,
         };
-        let because = decisive(code).and_then(|status| {
+        let because = decisive.and_then(|end| {
             let mut dependencies = node.incoming.iter().map(|edge| Self::sibling(ix, edge.from));
             let found = dependencies.find(|&from| {
-                self.task(from).status == status
-                    || (status == Status::Skipped && self.state.untaken.contains(&(from, ix)))
+                let untaken = self.state.untaken.contains_key(&(ix, from));
+                self.task(from).told && if untaken { EdgeEnd::Skipped } else { self.edge_end(from) } == end
             });
             found.map(|from| self.node_of(from).id.clone())
         });
