@@ -151,6 +151,9 @@ class Attempt:
         return {"type": "cancelled", "usage": self._usage.to_json()}
 
     def _error(self, failure: Failure, error: BaseException | None) -> protocol.Message:
+        # A failure that was found out has said all it knows in its message; what it was raised from may tell more.
+        if isinstance(error, Failure):
+            error = error.__cause__
         trace = "".join(traceback.format_exception(error)) if error is not None else None
         return {
             "type": "error",

@@ -71,7 +71,7 @@ def _by_status(chain: list[BaseException]) -> Failure | None:
             continue
         kind = _kind_of_status(status, each)
         retry_after_ms = _retry_after_ms(each) if kind in ("rate_limited", "provider") else None
-        said = f"The provider {_STATUS_WORDS[kind]} ({status}): {faults.text(each)}"
+        said = f"The provider {_STATUS_WORDS[kind]} ({status}): {_provider_text(each)}"
         return Failure(kind, said, retry_after_ms=retry_after_ms)
     return None
 
@@ -89,6 +89,13 @@ def _kind_of_status(status: int, error: BaseException) -> str:
     if status >= 500:
         return "provider"
     return "context_overflow" if _is_about_length(words) else "invalid_input"
+
+
+def _provider_text(error: BaseException) -> str:
+    """What the provider wrote, without the client's wrapping."""
+    body = getattr(error, "body", None)
+    said = body.get("message") if isinstance(body, Mapping) else None
+    return said[:1000] if isinstance(said, str) and said else faults.text(error)
 
 
 def _code(error: BaseException) -> str:

@@ -128,10 +128,11 @@ def _data(kind: str, event: Any) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for name in _FIELDS[kind.partition("_")[0]]:
         value = getattr(event, name, None)
+        task = getattr(event, "task", None)
         if name == "agent_role" and value is None:
-            value = getattr(getattr(event, "agent", None), "role", None)
+            agent = getattr(event, "agent", None) or getattr(task, "agent", None)
+            value = getattr(agent, "role", None)
         if name == "task_name" and value is None:
-            task = getattr(event, "task", None)
             value = getattr(task, "name", None) or getattr(task, "description", None)
         if isinstance(value, bool):
             data[_NAMES.get(name, name)] = value
