@@ -4,7 +4,7 @@
 //! readers outside. The schema only grows: a golden file a version is a test.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -112,7 +112,7 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost: Option<Loss>,
         /// `on_failure: continue`: the run goes on with this output in the place of the task's own.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
         continue_with: Option<Payload>,
         /// What the attempt consumed.
         #[serde(default, skip_serializing_if = "Usage::is_zero")]
@@ -131,6 +131,11 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Usage::is_zero")]
         usage: Usage,
     },
+}
+
+/// A field that is there has a value: `null` is one too, and not the absence of any.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Payload>, D::Error> {
+    Payload::deserialize(deserializer).map(Some)
 }
 
 /// The data of `run.created`.

@@ -20,7 +20,7 @@ const RUNS: u64 = 50_000;
 const REGRESSIONS: &str = include_str!("seeds.txt");
 
 /// What every ordinary simulation must reach, and at least how often in a thousand runs.
-const REACHED: [(&str, u64); 34] = [
+const REACHED: [(&str, u64); 35] = [
     ("run.created", 1_000),
     ("run.started", 1_000),
     ("run.succeeded", 50),
@@ -55,6 +55,7 @@ const REACHED: [(&str, u64); 34] = [
     ("lost.worker", 20),
     ("lost.drained", 5),
     ("timeout", 20),
+    ("large value", 5),
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -16,6 +16,8 @@ pub(super) struct Scope<'a> {
 
 /// `None` is an undefined value.
 type Found = Option<Value>;
+/// What a part of an expression comes to, or why it comes to nothing. (The parser's own errors are about the text.)
+type Answer = Result<Found, String>;
 
 impl Scope<'_> {
     /// A condition. An error says why it has no answer.
@@ -29,7 +31,7 @@ impl Scope<'_> {
         let mut parser = Parser { scope: self, tokens: &tokens, at: 0 };
         let value = parser.any_of()?;
         match parser.peek() {
-            None => Ok(value),
+            None => value,
             Some(token) => Err(format!("`{token}` is too much in `{expression}`")),
         }
     }
@@ -104,32 +106,32 @@ impl Parser<'_> {
         found
     }
 
-    fn any_of(&mut self) -> Result<Found, String> {
+    fn any_of(&mut self) -> Result<Answer, String> {
         let mut value = self.all_of()?;
         while self.takes("or") {
             let other = self.all_of()?;
-            value = if truth(value.as_ref()) { value } else { other };
+            value = value.and_then(|value| if truth(value.as_ref()) { Ok(value) } else { other });
         }
         Ok(value)
     }
 
-    fn all_of(&mut self) -> Result<Found, String> {
+    fn all_of(&mut self) -> Result<Answer, String> {
         let mut value = self.negated()?;
         while self.takes("and") {
             let other = self.negated()?;
-            value = if truth(value.as_ref()) { other } else { value };
+            value = value.and_then(|value| if truth(value.as_ref()) { other } else { Ok(value) });
         }
         Ok(value)
     }
 
-    fn negated(&mut self) -> Result<Found, String> {
+    fn negated(&mut self) -> Result<Answer, String> {
         if self.takes("not") {
-            return Ok(Some(Value::Bool(!truth(self.negated()?.as_ref()))));
+            return Ok(self.negated()?.map(|value| Some(Value::Bool(!truth(value.as_ref())))));
         }
         self.comparison()
     }
 
-    fn comparison(&mut self) -> Result<Found, String> {
+    fn comparison(&mut self) -> Result<Answer, String> {
         let left = self.primary()?;
         let Some(operator) = self.peek().filter(|token| matches!(*token, "==" | "!=" | "<" | ">")) else {
             return Ok(left);
@@ -137,16 +139,10 @@ impl Parser<'_> {
         let operator = operator.to_owned();
         self.at += 1;
         let right = self.primary()?;
-        let yes = match operator.as_str() {
-            "==" => left == right,
-            "!=" => left != right,
-            "<" => numbers(&left, &right) == Some(Ordering::Less),
-            _ => numbers(&left, &right) == Some(Ordering::Greater),
-        };
-        Ok(Some(Value::Bool(yes)))
+        Ok(left.and_then(|left| compare(&operator, left, right?)).map(|yes| Some(Value::Bool(yes))))
     }
 
-    fn primary(&mut self) -> Result<Found, String> {
+    fn primary(&mut self) -> Result<Answer, String> {
         let token = self.peek().ok_or("the expression ends too early")?.to_owned();
         self.at += 1;
         if token == "(" {
@@ -156,14 +152,26 @@ impl Parser<'_> {
         if token.starts_with(|first: char| first.is_ascii_digit() || first == '"')
             || matches!(token.as_str(), "true" | "false")
         {
-            return serde_json::from_str(&token).map(Some).map_err(|error| error.to_string());
+            return serde_json::from_str(&token).map(|value| Ok(Some(value))).map_err(|error| error.to_string());
         }
-        self.scope.path(&token)
+        Ok(self.scope.path(&token))
     }
 }
 
-fn numbers(left: &Found, right: &Found) -> Option<Ordering> {
-    left.as_ref()?.as_f64()?.partial_cmp(&right.as_ref()?.as_f64()?)
+fn compare(operator: &str, left: Found, right: Found) -> Result<bool, String> {
+    let (Some(left), Some(right)) = (left, right) else {
+        return Err("an undefined value cannot be compared".into());
+    };
+    Ok(match operator {
+        "==" => left == right,
+        "!=" => left != right,
+        "<" => numbers(&left, &right) == Some(Ordering::Less),
+        _ => numbers(&left, &right) == Some(Ordering::Greater),
+    })
+}
+
+fn numbers(left: &Value, right: &Value) -> Option<Ordering> {
+    left.as_f64()?.partial_cmp(&right.as_f64()?)
 }
 
 fn tokens(text: &str) -> Result<Vec<String>, String> {

@@ -252,11 +252,18 @@ impl Auditor {
         for task in &mut self.tasks {
             task.reopen();
         }
-        // What was found about the edges of a task that keeps its result stays found.
-        for (node, ix) in self.graph.nodes.iter().zip(0..) {
+        // What was found about the edges of a task that keeps its result stays found. Nobody looked at those of a task
+        // that succeeded while the run was being stopped.
+        for ix in 0..self.tasks.len() {
+            let node = &self.graph.nodes[ix];
             let kept = |at: &usize| self.tasks[node.incoming[*at].from].status.is_terminal();
             let edges = self.tasks[ix].edges.clone().into_iter().filter(|(at, _)| kept(at)).collect();
             self.tasks[ix].edges = edges;
+        }
+        for ix in 0..self.tasks.len() {
+            if std::mem::take(&mut self.tasks[ix].unfollowed) {
+                self.follow_edges(ix);
+            }
         }
     }
 

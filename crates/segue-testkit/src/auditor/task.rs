@@ -44,6 +44,8 @@ pub(super) struct Task {
     pub(super) decision: Decision,
     /// What has become of its incoming edges, by their place.
     pub(super) edges: BTreeMap<usize, Fate>,
+    /// It ended while the run was being stopped, and nobody has looked at the edges that leave it.
+    pub(super) unfollowed: bool,
     pub(super) usage: Usage,
     /// `seq` of the event that ended it.
     pub(super) ended_seq: u64,
@@ -65,6 +67,7 @@ impl Default for Task {
             continued: false,
             decision: Decision::Open,
             edges: BTreeMap::new(),
+            unfollowed: false,
             usage: Usage::default(),
             ended_seq: 0,
         }
@@ -138,7 +141,11 @@ impl Auditor {
         task.status = status;
         task.due = None;
         task.ended_seq = self.seq;
-        self.follow_edges(ix);
+        if self.cancelling.is_none() {
+            self.follow_edges(ix);
+        } else {
+            self.tasks[ix].unfollowed = status == Status::Succeeded;
+        }
     }
 
     /// The event is about the attempt that runs now.

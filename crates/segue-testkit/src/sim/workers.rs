@@ -120,6 +120,10 @@ fn success(rng: &mut Rng) -> TaskOutcome {
     if rng.u8(..3) > 0 {
         output["deep"] = json!({ "s": if rng.bool() { "x" } else { "y" } });
     }
+    if rng.u8(..12) == 0 {
+        // Poses as a reference, and is therefore kept beside the log as a large value is.
+        output = json!({ "$blob": rng.u8(..3) });
+    }
     TaskOutcome::Succeeded { output: Payload::new(output), usage: usage(rng), warnings: Vec::new() }
 }
 

@@ -14,7 +14,7 @@ use segue_core::{
     payload::Payload,
     plan::Plan,
     ports::TaskRow,
-    run::{Input, Run},
+    run::{Fold, Input, Run},
     status::Status,
     time::Timestamp,
 };
@@ -349,10 +349,9 @@ impl World {
         }
     }
 
-    /// Another engine folds the log. It has none of the attempts and says so.
+    /// Another engine reads the log from disk and folds it. It has none of the attempts and says so.
     fn take_over(&mut self) -> Result<(), String> {
-        self.run = Run::fold(self.plan.clone(), self.run.id(), &self.log)
-            .map_err(|error| format!("the committed log cannot be folded: {error}"))?;
+        self.run = self.reload()?;
         self.auditor = audit(&self.case.spec, &self.log).map_err(|violation| violation.to_string())?;
         self.known.clear();
         self.told.clear();
@@ -368,6 +367,26 @@ impl World {
             self.coverage.saw("lost with its engine");
         }
         check::owed(&self.run, &self.auditor, self.now)
+    }
+
+    /// The log goes through JSON; of its large values only those are loaded that the kernel asks for.
+    fn reload(&mut self) -> Result<Run, String> {
+        let mut fold = Fold::new(self.plan.clone(), self.run.id());
+        for event in &self.log {
+            let json = serde_json::to_string(event).map_err(|error| error.to_string())?;
+            let mut read: Event = serde_json::from_str(&json).map_err(|error| format!("{error}: {json}"))?;
+            if read != *event {
+                return Err(format!("written and read, {event:?} becomes {read:?}"));
+            }
+            if let Some(blob) = fold.wants(&read) {
+                let kept = event.kind.payload().filter(|payload| payload.blob() == Some(blob));
+                let value = kept.and_then(Payload::value).ok_or("the kernel wants a value that is nowhere")?;
+                read.kind.payload_mut().ok_or("a value without a place")?.supply(value.clone());
+                self.coverage.saw("large value");
+            }
+            fold.push(&read).map_err(|error| format!("the committed log cannot be folded: {error}"))?;
+        }
+        fold.finish().map_err(|error| format!("the committed log cannot be folded: {error}"))
     }
 
     /// The engine leaves in good order: it hands back what runs, and another takes over.

@@ -85,3 +85,14 @@ fn no_pause_stays_none_however_fast_it_would_grow() {
         assert_eq!(world.ready(), ["a"]);
     }
 }
+
+/// `null` stands in for what `a` would have produced. Read back from disk it must not be taken for no stand-in at all.
+#[test]
+fn a_null_that_stands_in_is_still_there_after_a_restart() {
+    let mut world = World::new(json!([{ "id": "a", "on_failure": { "action": "continue" } }]));
+    world.fail("a", ErrorKind::Auth);
+    let json = serde_json::to_string(&world.log).expect("JSON");
+    let read: Vec<Event> = serde_json::from_str(&json).expect("its own JSON");
+    assert_eq!(read, world.log);
+    assert_eq!(Run::fold(world.run.plan().clone(), world.run.id(), &read).expect("its own log"), world.run);
+}
