@@ -11,4 +11,6 @@
 
 pub mod contain;
 pub mod pointer;
+pub mod pool;
 pub mod process;
+pub mod protocol;

@@ -1,8 +1,11 @@
 //! `process.run` against the adapters' suite, and against processes that behave badly.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use common::{runs, unique};
 use segue_core::{
     outcome::{ErrorKind, TaskOutcome},
     ports::Adapter,
@@ -10,22 +13,6 @@ use segue_core::{
 use segue_testkit::conformance::adapter::{AdapterCases, Case, check_adapter};
 use segue_worker::process::ProcessAdapter;
 use serde_json::{Value, json};
-
-/// A name like no other, for the environment of a test's processes.
-fn unique(test: &str) -> String {
-    format!("{test}-{}-{}", std::process::id(), uuid::Uuid::now_v7())
-}
-
-/// Does a process run whose environment or command line holds this text?
-fn runs(text: &str) -> bool {
-    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        let file = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
-        entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok())
-            && [file("environ"), file("cmdline")]
-                .iter()
-                .any(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
-    })
-}
 
 fn python(script: &str) -> Case {
     Case::new("process.run", json!({ "argv": ["python3", "-I", "-S", "-c", script] }))

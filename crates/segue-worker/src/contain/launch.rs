@@ -126,6 +126,11 @@ impl Contained {
         self.family.root.cast_unsigned()
     }
 
+    /// Its mark, to draw further ones within it.
+    pub(crate) fn outer_mark(&self) -> OuterMark {
+        OuterMark(self.family.mark.clone())
+    }
+
     /// It and everything it starts.
     pub const fn family(&self) -> &Family {
         &self.family
@@ -199,7 +204,31 @@ impl Drop for Contained {
     }
 }
 
-async fn end_off_thread(family: Family) -> usize {
+/// The mark of a process that starts families of its own.
+#[derive(Debug)]
+pub(crate) struct OuterMark(Mark);
+
+impl OuterMark {
+    /// A new mark within this one, and what the mark's variable must hold for it.
+    pub(crate) fn draw_inner(&self) -> (String, InnerMark) {
+        let inner = Mark::draw();
+        (inner.value_within(&self.0), InnerMark(inner))
+    }
+}
+
+/// The mark of a process that another one is to start.
+#[derive(Debug)]
+pub(crate) struct InnerMark(Mark);
+
+impl InnerMark {
+    /// The family of that process, now that it runs in a session of its own; `None` if it has ended already.
+    pub(crate) fn family_of(self, pid: u32) -> Option<Family> {
+        let root = pid.cast_signed();
+        Some(Family { root, started: table::row(root)?.identity.started, mark: self.0 })
+    }
+}
+
+pub(crate) async fn end_off_thread(family: Family) -> usize {
     let again = family.clone();
     // The runtime refuses when it shuts down; then it is done here.
     tokio::task::spawn_blocking(move || family.end()).await.unwrap_or_else(|_| again.end())

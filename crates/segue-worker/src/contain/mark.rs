@@ -37,6 +37,11 @@ impl Mark {
         }
     }
 
+    /// The variable's value for what a process with the mark `outer` starts in turn.
+    pub(super) fn value_within(&self, outer: &Self) -> String {
+        format!("{};{}", outer.value(), self.0)
+    }
+
     /// Does the environment of a process carry it?
     pub(super) fn is_in(&self, environment: &[u8]) -> bool {
         marks(environment).any(|mark| mark == self.0)

@@ -22,5 +22,7 @@ mod table;
 pub use environ::{is_passed_on, scrubbed_environment};
 pub use family::Family;
 pub use launch::{Contained, Launch, LaunchError};
+pub(crate) use launch::{InnerMark, OuterMark, end_off_thread};
 pub use mark::{MARK_VARIABLE, sweep_dead_engines};
 pub use output::{LogFlow, Tail, TooLarge, forward_lines, read_to_limit};
+pub(crate) use table::resident_bytes;

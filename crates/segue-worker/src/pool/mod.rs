@@ -1,0 +1,295 @@
+//! The pool of Python workers.
+//!
+//! One *zygote* for each Python environment and framework imports the framework once and forks one process an attempt
+//! ([`crate::protocol`]). Only the death of a process is a real cancel or timeout of a crew, and a fork of a warm parent
+//! costs a tenth of a fresh import.
+//!
+//! * An attempt answers once. What ends without an answer, breaks the protocol, falls silent or cannot be started is
+//!   [`TaskOutcome::Lost`]; its neighbours go on.
+//! * A zygote that dies takes its attempts with it; the next attempt starts another, with a growing pause when that
+//!   happens again and again. It is replaced when it has become old or large, and ended when nobody needs it.
+//! * [`Pool::execute`] returns when everything the attempt had started is over; dropping it kills. [`Pool::shutdown`],
+//!   or dropping the pool, leaves no process, no socket and no folder.
+
+mod attempt;
+mod door;
+mod streams;
+mod wire;
+mod zygote;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use segue_core::{
+    outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
+    ports::Invocation,
+};
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    door::Door,
+    zygote::{Ready, Zygote, ZygoteEnd},
+};
+use crate::protocol::{Start, ZygoteHello};
+
+/// How often an attempt that was not even forked is given to another zygote.
+const SPAWN_TRIES_MAX: u32 = 3;
+/// The longest pause before a zygote that keeps dying is started again.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// Which zygote: a Python and what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ZygoteSpec {
+    /// The interpreter of the environment.
+    pub python: PathBuf,
+    /// The worker's `main.py`.
+    pub program: PathBuf,
+    /// The framework: `crewai`.
+    pub adapter: String,
+}
+
+/// An attempt for the pool.
+#[derive(Debug, Clone)]
+pub struct AttemptOrder {
+    /// What it is to do.
+    pub start: Start,
+    /// Its environment, over the short list that every process gets; `None` removes a variable.
+    pub env: BTreeMap<String, Option<String>>,
+    /// The folder it starts in.
+    pub cwd: PathBuf,
+    /// The variable that is to name a folder of this attempt alone, removed after it.
+    pub storage_variable: Option<&'static str>,
+}
+
+/// Bounds of the pool.
+#[derive(Debug, Clone)]
+pub struct PoolOptions {
+    /// Attempts that may live at once; further ones wait.
+    pub attempts_max: usize,
+    /// How long a zygote may take to import its framework.
+    pub hello_within: Duration,
+    /// How long an attempt may take from its order to its connection.
+    pub connect_within: Duration,
+    /// How long an attempt may give no sign of life. Its heartbeats come every 5 seconds.
+    pub silence_max: Duration,
+    /// A zygote that nobody has used for so long is ended.
+    pub idle_max: Duration,
+    /// A zygote that is older is replaced when it is idle.
+    pub age_max: Duration,
+    /// A zygote with more resident memory is replaced when it is idle.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            // They wait for models most of the time; each costs 30 to 50 MB.
+            attempts_max: (8 * cores).max(16),
+            hello_within: Duration::from_secs(120),
+            connect_within: Duration::from_secs(60),
+            silence_max: Duration::from_secs(120),
+            idle_max: Duration::from_secs(300),
+            age_max: Duration::from_secs(3_600),
+            memory_bytes_max: 1 << 30,
+        }
+    }
+}
+
+/// The pool. Starts nothing before it is needed.
+pub struct Pool {
+    shared: Arc<Shared>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+struct Shared {
+    options: PoolOptions,
+    door: Mutex<Option<Arc<Door>>>,
+    seats: Mutex<HashMap<ZygoteSpec, Seat>>,
+    permits: Semaphore,
+    stop: CancellationToken,
+    attempts: AtomicU64,
+}
+
+/// The place of one zygote, and what became of its predecessors.
+#[derive(Default)]
+struct Seat {
+    current: Option<Arc<Zygote>>,
+    deaths_in_a_row: u32,
+    not_before: Option<Instant>,
+}
+
+impl Pool {
+    /// A pool with these bounds.
+    pub fn new(options: PoolOptions) -> Self {
+        let stop = CancellationToken::new();
+        let shared = Shared {
+            permits: Semaphore::new(options.attempts_max),
+            options,
+            door: Mutex::default(),
+            seats: Mutex::default(),
+            stop: stop.clone(),
+            attempts: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared), _stop: stop.drop_guard() }
+    }
+
+    /// Carries out one attempt. Returns when everything it started is over.
+    pub async fn execute(&self, spec: &ZygoteSpec, order: AttemptOrder, invocation: &Invocation) -> TaskOutcome {
+        let cancelled = TaskOutcome::Cancelled { usage: Usage::default() };
+        let prepare = async {
+            let permit = self.shared.permits.acquire().await.expect("the semaphore is never closed");
+            (permit, self.shared.ready(spec).await)
+        };
+        let (_permit, mut ready) = tokio::select! {
+            biased;
+            () = invocation.cancel.cancelled() => return cancelled,
+            prepared = prepare => prepared,
+        };
+        let mut tries = 0;
+        loop {
+            let (zygote, door) = match ready {
+                Ok(prepared) => prepared,
+                Err(outcome) => return outcome,
+            };
+            let name = format!("s-{}", self.shared.attempts.fetch_add(1, Ordering::Relaxed));
+            match attempt::run(&zygote, &door, &self.shared.options, name, &order, invocation).await {
+                Ok(outcome) => {
+                    self.shared.has_worked(spec);
+                    return outcome;
+                }
+                Err(attempt::NotForked(reason)) => {
+                    tries += 1;
+                    if tries == SPAWN_TRIES_MAX {
+                        return lost(reason);
+                    }
+                }
+            }
+            ready = tokio::select! {
+                biased;
+                () = invocation.cancel.cancelled() => return cancelled,
+                ready = self.shared.ready(spec) => ready,
+            };
+        }
+    }
+
+    /// Starts the zygote if it does not run, and tells what it is. For `segue doctor`, and to warm up.
+    pub async fn probe(&self, spec: &ZygoteSpec) -> Result<ZygoteHello, TaskError> {
+        match self.shared.ready(spec).await {
+            Ok((zygote, _)) => Ok(zygote.hello().expect("it is ready, so it has said hello")),
+            Err(TaskOutcome::Failed { error, .. }) => Err(error),
+            Err(TaskOutcome::Lost { message, .. }) => Err(TaskError::new(ErrorKind::WorkerLost, message)),
+            Err(_) => unreachable!("a zygote fails or is lost, nothing else"),
+        }
+    }
+
+    /// Ends every process, and removes the socket and its folder. Attempts that run are lost. To be called once; further
+    /// attempts are lost at once.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        let seats = std::mem::take(&mut *lock(&self.shared.seats));
+        for zygote in seats.into_values().filter_map(|seat| seat.current) {
+            zygote.over().await;
+        }
+        lock(&self.shared.door).take();
+    }
+}
+
+type Prepared = (Arc<Zygote>, Arc<Door>);
+
+impl Shared {
+    /// A zygote that takes attempts, started if need be.
+    async fn ready(&self, spec: &ZygoteSpec) -> Result<Prepared, TaskOutcome> {
+        loop {
+            let (zygote, door) = self.seated(spec).await?;
+            match zygote.ready().await {
+                Ready::Yes => return Ok((zygote, door)),
+                Ready::Over(ZygoteEnd::Retired) => {}
+                Ready::Over(ZygoteEnd::Load(error)) => {
+                    return Err(TaskOutcome::Failed { error, usage: Usage::default() });
+                }
+                Ready::Over(ZygoteEnd::Lost(message)) => return Err(lost(message)),
+            }
+        }
+    }
+
+    /// The zygote in its seat, or a new one in the place of one that is over.
+    async fn seated(&self, spec: &ZygoteSpec) -> Result<Prepared, TaskOutcome> {
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(lost("the worker pool is shut down".to_owned()));
+            }
+            let door = self.door().map_err(|error| lost(format!("the workers' socket cannot be made: {error}")))?;
+            let wait_until = {
+                let mut seats = lock(&self.seats);
+                let seat = seats.entry(spec.clone()).or_default();
+                if let Some(zygote) = seat.current.as_ref().filter(|zygote| !zygote.is_over()) {
+                    return Ok((zygote.clone(), door));
+                }
+                if let Some(last) = seat.current.take() {
+                    seat.remember_end(&last);
+                }
+                match seat.not_before.filter(|time| *time > Instant::now()) {
+                    Some(time) => time,
+                    None => {
+                        let zygote = Zygote::start(spec, &door, self.options.clone(), self.stop.child_token());
+                        let zygote = zygote.map_err(|error| TaskOutcome::Failed { error, usage: Usage::default() })?;
+                        seat.current = Some(zygote.clone());
+                        return Ok((zygote, door));
+                    }
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(wait_until) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    fn door(&self) -> io::Result<Arc<Door>> {
+        let mut door = lock(&self.door);
+        match &*door {
+            Some(door) => Ok(door.clone()),
+            None => Ok(door.insert(Arc::new(Door::open()?)).clone()),
+        }
+    }
+
+    fn has_worked(&self, spec: &ZygoteSpec) {
+        if let Some(seat) = lock(&self.seats).get_mut(spec).filter(|seat| seat.current.is_some()) {
+            seat.deaths_in_a_row = 0;
+        }
+    }
+}
+
+impl Seat {
+    /// The first replacement comes at once, further ones after a growing pause.
+    fn remember_end(&mut self, last: &Zygote) {
+        if !matches!(last.end(), Some(ZygoteEnd::Lost(_))) {
+            self.deaths_in_a_row = 0;
+            return;
+        }
+        let pause = match self.deaths_in_a_row {
+            0 => Duration::ZERO,
+            deaths => (Duration::from_millis(100) * 2_u32.saturating_pow(deaths.min(10))).min(BACKOFF_MAX),
+        };
+        self.deaths_in_a_row += 1;
+        self.not_before = Some(Instant::now() + pause);
+    }
+}
+
+fn lost(message: String) -> TaskOutcome {
+    TaskOutcome::Lost { by: Loss::Worker, message }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
