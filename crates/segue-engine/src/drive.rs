@@ -89,6 +89,7 @@ pub(crate) async fn created(shared: Arc<Shared>, run: Run, places: Places, start
     let mut drive = Drive::new(shared.clone(), run, handle, inbox);
     drive.places = places;
     drive.last = started.last().map_or(drive.last, |event| event.time);
+    drive.tell(&started);
     let end = drive.go(started).await;
     shared.live.close(run_id, &ended, end);
     shared.observer.live(shared.live.len());

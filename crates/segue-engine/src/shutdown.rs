@@ -2,10 +2,12 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use tokio::time::Instant;
+
 use crate::{live::Message, shared::Shared};
 
 /// What an adapter may take beyond the grace period before the engine leaves without it.
-const MOMENT: Duration = Duration::from_secs(5);
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// Takes no new work, lets what runs go on for `drain`, hands the rest back, ends everything the engine started.
 pub(crate) async fn shut_down(shared: &Shared, drain: Duration) {
@@ -19,8 +21,8 @@ pub(crate) async fn shut_down(shared: &Shared, drain: Duration) {
         () = shared.stopped.cancelled() => {}
     }
     shared.live.tell_all(|| Message::HandBack);
-    let patience = shared.config.grace + MOMENT;
-    if tokio::time::timeout(patience, shared.drives.wait()).await.is_err() {
+    let until = Instant::now() + shared.config.grace + MOMENT;
+    if tokio::time::timeout_at(until, shared.drives.wait()).await.is_err() {
         tracing::warn!(
             runs = shared.live.len(),
             "some runs could not be handed back; they are taken over when this engine is gone"
@@ -29,7 +31,7 @@ pub(crate) async fn shut_down(shared: &Shared, drain: Duration) {
     }
     // Work of runs that have left: attempts that timed out, or were told to stop.
     shared.scheduler.cancel_all();
-    if tokio::time::timeout(patience, shared.scheduler.idle()).await.is_err() {
+    if tokio::time::timeout_at(until, shared.scheduler.idle()).await.is_err() {
         tracing::error!(
             attempts = shared.scheduler.places_taken(),
             "some attempts did not end within their grace period"

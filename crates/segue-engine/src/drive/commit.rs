@@ -135,7 +135,8 @@ impl Drive {
         Committed::Yes(Vec::new())
     }
 
-    fn tell(&self, events: &[Event]) {
+    /// Tells those who listen and those who count what is in the log now.
+    pub(super) fn tell(&self, events: &[Event]) {
         self.seq.store(self.run.version(), Ordering::Release);
         self.shared.observer.committed(&self.run, events);
         let run_id = self.run.id();

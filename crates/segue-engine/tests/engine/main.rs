@@ -1,0 +1,12 @@
+//! The engine against stores, adapters and engines that fail, hang, and come back.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod support;
+
+mod adapters;
+mod faults;
+mod flow;
+mod leases;
+mod requests;
+mod shutdown;
+mod writes;

@@ -1,0 +1,80 @@
+//! `test.task`: an adapter whose attempts the test answers.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use segue_core::{
+    outcome::{TaskError, TaskOutcome},
+    ports::{Adapter, Invocation, Progress},
+    spec::TaskNode,
+};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::fault_store::Journal;
+
+/// One attempt that waits for the test's answer. Dropped unanswered, it panics in the adapter.
+pub struct Call {
+    pub invocation: Invocation,
+    reply: oneshot::Sender<TaskOutcome>,
+}
+
+impl Call {
+    /// `b@1`
+    pub fn name(&self) -> String {
+        format!("{}@{}", self.invocation.context.task_id, self.invocation.context.attempt)
+    }
+
+    pub fn succeed(self, output: Value) {
+        self.answer(TaskOutcome::success(output));
+    }
+
+    pub fn answer(self, outcome: TaskOutcome) {
+        self.reply.send(outcome).ok().unwrap();
+    }
+
+    /// Waits until the attempt is told to stop.
+    pub async fn cancelled(&self) {
+        self.invocation.cancel.cancelled().await;
+        assert!(self.invocation.cancel.is_cancelled());
+    }
+
+    pub fn emit(&self, progress: Progress) {
+        self.invocation.progress.emit(progress);
+    }
+}
+
+pub struct Scripted {
+    pub calls: mpsc::UnboundedSender<Call>,
+    pub journal: Arc<Journal>,
+}
+
+#[async_trait]
+impl Adapter for Scripted {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+
+    fn handlers(&self) -> &[&'static str] {
+        &["test.task"]
+    }
+
+    fn translate_task(&self, _: &TaskNode) -> Result<Value, TaskError> {
+        Ok(json!(null))
+    }
+
+    async fn execute(&self, invocation: Invocation) -> TaskOutcome {
+        let (reply, answer) = oneshot::channel();
+        let call = Call { invocation, reply };
+        let name = call.name();
+        self.journal.note(format!("execute {name}"));
+        self.calls.send(call).ok().unwrap();
+        let outcome = answer.await.expect("the test answers every call");
+        self.journal.note(format!("answer {name}"));
+        outcome
+    }
+
+    async fn shutdown(&self) {
+        self.journal.note("shutdown".to_owned());
+    }
+}

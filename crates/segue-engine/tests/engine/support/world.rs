@@ -1,0 +1,178 @@
+//! Everything a test needs: a store, an adapter, engines, and the judge of what they leave behind.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use segue_core::{
+    ids::{EngineId, RunId},
+    memory::{MemoryBus, MemoryStore},
+    ports::{Orchestrator, OwnerProof, RunRow, RunStore, StartRun, Started},
+    spec::WorkflowSpec,
+    status::Status,
+};
+use segue_engine::{Clock, Engine, EngineConfig, Pass, own_proof};
+use segue_sqlite::{SqliteOptions, SqliteStore};
+use segue_testkit::auditor;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::{
+    fault_store::{FaultStore, Journal, names},
+    scripted::{Call, Scripted},
+};
+
+/// Nothing in these tests takes longer; what does is stuck.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub struct World {
+    pub store: Arc<FaultStore>,
+    pub bus: Arc<MemoryBus>,
+    pub journal: Arc<Journal>,
+    pub clock: Clock,
+    calls: mpsc::UnboundedReceiver<Call>,
+    sender: mpsc::UnboundedSender<Call>,
+    specs: BTreeMap<RunId, WorkflowSpec>,
+    engines: u32,
+    _folder: Option<TempDir>,
+}
+
+impl World {
+    pub fn in_memory() -> Self {
+        let clock = Clock::start();
+        let own = clock.clone();
+        Self::on(Arc::new(MemoryStore::new(Arc::new(move || own.now()))), clock, None)
+    }
+
+    pub fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("segue.db"), SqliteOptions::default()).unwrap();
+        Self::on(Arc::new(store), Clock::start(), Some(folder))
+    }
+
+    fn on(store: Arc<dyn RunStore>, clock: Clock, folder: Option<TempDir>) -> Self {
+        let journal = Arc::new(Journal::default());
+        let (sender, calls) = mpsc::unbounded_channel();
+        Self {
+            store: Arc::new(FaultStore::new(store, journal.clone())),
+            bus: Arc::default(),
+            journal,
+            clock,
+            calls,
+            sender,
+            specs: BTreeMap::new(),
+            engines: 0,
+            _folder: folder,
+        }
+    }
+
+    /// A configuration for the next engine. It has the proof of a process that is gone: stopped, it counts as dead.
+    pub fn config(&mut self) -> EngineConfig {
+        self.engines += 1;
+        let engine_id = EngineId::new(format!("engine-{}", self.engines));
+        let proof = OwnerProof { pid: u32::MAX, ..own_proof() };
+        EngineConfig { engine_id, proof, clock: self.clock.clone(), ..EngineConfig::default() }
+    }
+
+    pub async fn engine(&mut self) -> Engine {
+        let config = self.config();
+        self.engine_with(config).await
+    }
+
+    pub async fn engine_with(&mut self, config: EngineConfig) -> Engine {
+        let scripted = Scripted { calls: self.sender.clone(), journal: self.journal.clone() };
+        Engine::builder(self.store.clone())
+            .bus(self.bus.clone())
+            .adapter(Arc::new(Pass))
+            .adapter(Arc::new(scripted))
+            .config(config)
+            .start()
+            .await
+            .unwrap()
+    }
+
+    /// Deploys a workflow of these nodes and starts it.
+    pub async fn start(&mut self, engine: &Engine, nodes: Value) -> RunId {
+        self.start_workflow(engine, json!({"id": "w", "nodes": nodes}), StartRun::default()).await.run_id
+    }
+
+    pub async fn start_workflow(&mut self, engine: &Engine, workflow: Value, start: StartRun) -> Started {
+        let spec: WorkflowSpec = serde_json::from_value(workflow).unwrap();
+        let hash = engine.deploy_workflow(&spec).await.unwrap();
+        let started = engine.start_run(hash, start).await.unwrap();
+        self.specs.insert(started.run_id, spec);
+        started
+    }
+
+    /// The next attempt that asks for an answer.
+    pub async fn call(&mut self) -> Call {
+        tokio::time::timeout(PATIENCE, self.calls.recv()).await.expect("an attempt is dispatched").unwrap()
+    }
+
+    /// The next attempt, which must be this one.
+    pub async fn call_of(&mut self, name: &str) -> Call {
+        let call = self.call().await;
+        assert_eq!(call.name(), name);
+        call
+    }
+
+    /// Is there an attempt that has asked already?
+    pub fn has_call(&mut self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// Waits for the run's end and judges its log.
+    pub async fn ended(&self, engine: &Engine, run: RunId, status: Status) -> RunRow {
+        let row = tokio::time::timeout(PATIENCE, engine.wait(run)).await.expect("the run ends").unwrap();
+        assert_eq!(row.status, status, "{:?}", row.error);
+        self.judge(run).await;
+        row
+    }
+
+    /// The log is one that could have been, and the rows say the same.
+    pub async fn judge(&self, run: RunId) {
+        let mut events = self.store.inner.events(run, 0, 0).await.unwrap();
+        for payload in events.iter_mut().filter_map(|event| event.kind.payload_mut()) {
+            if let Some(blob) = payload.blob() {
+                let json = self.store.inner.blob(blob).await.unwrap();
+                payload.supply(Arc::new(serde_json::from_slice(&json).unwrap()));
+            }
+        }
+        let auditor = auditor::audit(&self.specs[&run], &events).unwrap();
+        let row = self.store.inner.get_run(run).await.unwrap();
+        auditor.check_rows(&row, &self.store.inner.list_tasks(run).await.unwrap()).unwrap();
+    }
+
+    pub async fn log(&self, run: RunId) -> Vec<String> {
+        names(&self.store.inner.events(run, 0, 0).await.unwrap())
+    }
+
+    pub async fn output(&self, run: RunId, task: &str) -> Value {
+        let result = self.store.inner.get_task_result(run, &task.into()).await.unwrap();
+        (**result.output.unwrap().value().unwrap()).clone()
+    }
+
+    /// Commits, as the store saw them.
+    pub fn commits(&self) -> Vec<String> {
+        self.journal.lines().into_iter().filter(|line| line.starts_with("commit")).collect()
+    }
+
+    /// Every attempt was executed after the commit that recorded its start.
+    pub fn assert_dispatched_after_commit(&self) {
+        let lines = self.journal.lines();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(name) = line.strip_prefix("execute ") {
+                let started = format!("started:{name}");
+                let is_recorded =
+                    |line: &String| line.starts_with("commit") && line.split(' ').any(|word| *word == started);
+                assert!(lines[..at].iter().any(is_recorded), "{name} ran before its start was recorded: {lines:#?}");
+            }
+        }
+    }
+}
+
+/// Lets everything that can happen now happen, without letting time pass.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
