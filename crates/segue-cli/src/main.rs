@@ -1,3 +1,39 @@
-//! The command line of Segue.
+//! The binary `segue`: arguments, configuration, wiring. The only place that names concrete backends.
+//!
+//! * [`args`]: what can be asked. [`config`]: settings and where they come from.
+//! * [`commands`]: one file a command; each reads as a pipeline and returns an exit code or a [`failure::Failure`].
+//! * [`wiring`]: which store, bus, adapters and models a process is made of.
+//! * [`document`]: reading workflow documents. [`inputs`]: values for their params. [`run_ref`]: names of runs.
+//! * [`live`]: following a run. [`graph`]: pictures of workflows. [`render`]: how things look.
+//! * [`terminal`]: the two output streams. [`logs`]: log lines. [`exit`]: exit codes.
 
-fn main() {}
+mod args;
+mod commands;
+mod config;
+mod document;
+mod exit;
+mod failure;
+mod graph;
+mod inputs;
+mod live;
+mod logs;
+mod render;
+mod run_ref;
+mod signals;
+mod spec_shim;
+mod terminal;
+mod wiring;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::parse();
+    let json = cli.command.wants_json();
+    match commands::dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            render::failure::show(&failure, json);
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The command line: what can be asked, in clap's terms. No behaviour.
+
+mod run;
+mod runs;
+mod workflow;
+
+use std::path::PathBuf;
+
+use clap::{
+    ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::styling::{AnsiColor, Styles},
+};
+
+pub(crate) use run::{ResumeArgs, RunArgs};
+pub(crate) use runs::{CancelArgs, EventsArgs, ListArgs, ResultArgs, RetryArgs, RunsCommand, ShowArgs, WatchArgs};
+pub(crate) use workflow::{
+    GraphArgs, GraphFormat, InitArgs, ReportFormat, SchemaArgs, SchemaSubject, Template, ValidateArgs,
+};
+
+use crate::config::LogFormat;
+
+/// Runs agent workflows and finishes them: declared in YAML, durable, resumable after any crash.
+#[derive(Debug, Parser)]
+#[command(name = "segue", version, styles = STYLES, disable_help_subcommand = true)]
+#[command(before_help = "\
+  segue init demo                                  a first workflow in a new folder
+  segue run demo/workflow.yaml --rehearse          run it with the built-in model: no key, no cost
+  segue validate workflow.yaml                     all problems at once, with line and cure
+  segue resume --all                               go on with what a crash or Ctrl-C left
+  segue runs show @last                            what the newest run has come to")]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Top,
+    /// What holds for every command.
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+}
+
+/// Options of every command. Each stands above the environment and the configuration files.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct GlobalArgs {
+    /// Where runs are kept: `sqlite:PATH` or `memory:` [config: store]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// The folder of the managed Python environments [config: env_dir]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) env_dir: Option<PathBuf>,
+    /// How log lines are written to stderr [config: log_format]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// More log lines on stderr: -v what happens, -vv how, -vvv everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Top {
+    /// Write a first workflow into a folder
+    #[command(before_help = "\
+  segue init                             workflow.yaml in this folder
+  segue init demo --template crewai      a CrewAI project in the new folder demo")]
+    Init(InitArgs),
+    /// Check workflow documents; report every problem with its place and cure
+    #[command(before_help = "\
+  segue validate workflow.yaml
+  segue validate flows/*.yaml --strict                 warnings count as errors
+  make-workflow | segue validate - --format json       from stdin, for programs")]
+    Validate(ValidateArgs),
+    /// Run a workflow and see it to its end
+    #[command(before_help = "\
+  segue run workflow.yaml --rehearse                   with the built-in model: no key, no cost
+  segue run workflow.yaml -i topic=tea -i 'depth=3'    values for the workflow's params
+  segue run workflow.yaml --json > result.json         one document on stdout, nothing else
+  segue run workflow.yaml --idempotency-key order-17   however often it is called: one run")]
+    Run(RunArgs),
+    /// Take over runs whose process died or left, and see them to their end
+    #[command(before_help = "\
+  segue resume --all
+  segue resume @last
+  segue resume 0199a3f2                  the unique beginning of a run's id")]
+    Resume(ResumeArgs),
+    /// List, show, follow, cancel and retry runs
+    #[command(subcommand, before_help = "\
+  segue runs list
+  segue runs show @last
+  segue runs watch @last                 follow a run, from any process
+  segue runs cancel 0199a3f2             from any process, too")]
+    Runs(RunsCommand),
+    /// Draw a workflow, or a run with the states of its tasks
+    #[command(before_help = "\
+  segue graph workflow.yaml
+  segue graph @last                      a run, with states
+  segue graph workflow.yaml --format mermaid > flow.mmd")]
+    Graph(GraphArgs),
+    /// Print a JSON Schema: of the workflow document, the events or the configuration
+    #[command(before_help = "\
+  segue schema > workflow.schema.json    for the editor: completion and checks while writing
+  segue schema events")]
+    Schema(SchemaArgs),
+    /// Show the settings in force
+    #[command(subcommand, before_help = "\
+  segue config show
+  segue config show --origin             and where each value comes from")]
+    Config(ConfigCommand),
+    /// Check whether this machine can run workflows; say what to do where it cannot
+    #[command(before_help = "\
+  segue doctor
+  segue doctor --json")]
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    #[command(before_help = "\
+  segue completions bash > ~/.local/share/bash-completion/completions/segue
+  segue completions zsh  > ~/.zfunc/_segue
+  segue completions fish > ~/.config/fish/completions/segue.fish")]
+    Completions(CompletionsArgs),
+}
+
+/// `segue config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting with its value
+    #[command(before_help = "\
+  segue config show --origin
+  segue config show --json")]
+    Show(ConfigShowArgs),
+}
+
+/// `segue config show`
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShowArgs {
+    /// Say where each value comes from
+    #[arg(long)]
+    pub(crate) origin: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `segue doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `segue completions`
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+impl Top {
+    /// Does the command print JSON for programs? Then an error is JSON too.
+    pub(crate) fn wants_json(&self) -> bool {
+        match self {
+            Self::Run(args) => args.json,
+            Self::Resume(args) => args.json,
+            Self::Runs(command) => command.wants_json(),
+            Self::Validate(args) => args.format != ReportFormat::Human,
+            Self::Config(ConfigCommand::Show(args)) => args.json,
+            Self::Doctor(args) => args.json,
+            Self::Init(_) | Self::Graph(_) | Self::Schema(_) | Self::Completions(_) => false,
+        }
+    }
+}
+
+/// The whole command as clap knows it, with the help of every subcommand in the house's order.
+pub(crate) fn command() -> Command {
+    with_house_help(Cli::command())
+}
+
+/// Reads the process's arguments. Ends the process, as clap does, for help, version and usage errors (code 2).
+pub(crate) fn parse() -> Cli {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Help starts with what it is for and with examples; the details come after.
+fn with_house_help(command: Command) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    let command = names.into_iter().fold(command, |command, name| command.mut_subcommand(name, with_house_help));
+    let heading = STYLES.get_header();
+    // Clap takes the indentation of the first line away.
+    command.help_template(format!(
+        "{{about-with-newline}}\n{heading}Examples:{heading:#}\n  {{before-help}}{{usage-heading}} {{usage}}\n\n{{all-args}}{{after-help}}"
+    ))
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_starts_with_examples() {
+        fn check(command: &Command) {
+            assert!(command.get_before_help().is_some(), "`{}` has no examples", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&command());
+    }
+}

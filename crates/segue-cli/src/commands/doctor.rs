@@ -1,0 +1,133 @@
+//! `segue doctor`: can this machine run workflows, and what to do where it cannot.
+
+use serde_json::json;
+
+use crate::{
+    args::DoctorArgs,
+    config::{Settings, StoreUrl},
+    exit::Exit,
+    failure::Outcome,
+    terminal::{self, Paint},
+    wiring,
+};
+
+/// One thing that was looked at.
+struct Finding {
+    name: &'static str,
+    state: State,
+    found: String,
+    /// What to do about it, where something is to be done.
+    help: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// Works, but not for everything.
+    Limited,
+    Bad,
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Limited => "limited",
+            Self::Bad => "broken",
+        }
+    }
+}
+
+pub(super) async fn doctor(args: DoctorArgs, settings: Settings) -> Outcome {
+    let findings = [store(&settings).await, rehearsal().await, provider(), python(&settings).await];
+    let bad = findings.iter().any(|finding| finding.state == State::Bad);
+    if args.json {
+        let checks: Vec<_> = findings
+            .iter()
+            .map(|finding| {
+                json!({
+                    "check": finding.name,
+                    "state": finding.state.name(),
+                    "found": finding.found,
+                    "help": finding.help,
+                })
+            })
+            .collect();
+        terminal::print(json!({ "healthy": !bad, "version": env!("CARGO_PKG_VERSION"), "checks": checks }).to_string());
+    } else {
+        let paint = Paint::stdout();
+        terminal::print(format!("segue {}", env!("CARGO_PKG_VERSION")));
+        for finding in &findings {
+            let state = match finding.state {
+                State::Good => finding.state.name().to_owned(),
+                State::Limited => paint.help(finding.state.name()),
+                State::Bad => paint.bad(finding.state.name()),
+            };
+            let pad = " ".repeat(9 - finding.state.name().len());
+            terminal::print(format!("{state}{pad}{:<10} {}", finding.name, finding.found));
+            if let Some(help) = &finding.help {
+                terminal::print(format!("{:20}{} {help}", "", paint.help("help:")));
+            }
+        }
+    }
+    Ok(if bad { Exit::Unreachable } else { Exit::Ok })
+}
+
+async fn store(settings: &Settings) -> Finding {
+    let name = "store";
+    if settings.store == StoreUrl::Memory {
+        let help = Some("runs are gone with their process; name a file with --store sqlite:PATH".to_owned());
+        return Finding { name, state: State::Limited, found: "memory:".to_owned(), help };
+    }
+    if wiring::must_exist(settings).is_err() {
+        let found = format!("{} (not there yet; the first run makes it)", settings.store);
+        return Finding { name, state: State::Good, found, help: None };
+    }
+    let looked = async {
+        let store = wiring::open_store(settings)?;
+        Ok::<_, crate::failure::Failure>(store.list_runs(segue_core::ports::RunFilter::default()).await?.len())
+    };
+    match looked.await {
+        Ok(runs) => {
+            let found = format!("{}, {}", settings.store, crate::render::text::count(runs as u64, "run"));
+            Finding { name, state: State::Good, found, help: None }
+        }
+        Err(failure) => {
+            Finding { name, state: State::Bad, found: failure.to_string(), help: failure.help.first().cloned() }
+        }
+    }
+}
+
+async fn rehearsal() -> Finding {
+    let name = "rehearsal";
+    match segue_gateway::Rehearsal::start().await {
+        Ok(rehearsal) => {
+            let found = format!("the built-in model answers on {}", rehearsal.base_url());
+            rehearsal.shutdown().await;
+            Finding { name, state: State::Good, found, help: None }
+        }
+        Err(error) => {
+            let help = Some("allow this process to listen on 127.0.0.1; --rehearse needs it".to_owned());
+            Finding { name, state: State::Bad, found: error.to_string(), help }
+        }
+    }
+}
+
+/// Says which of the provider's variables are set, never what to.
+fn provider() -> Finding {
+    let name = "provider";
+    let set: Vec<&str> = wiring::PROVIDER_VARIABLES
+        .into_iter()
+        .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+        .collect();
+    if set.is_empty() {
+        let help = Some("set OPENAI_API_KEY to run with a provider; --rehearse needs none".to_owned());
+        return Finding { name, state: State::Limited, found: "no key is set".to_owned(), help };
+    }
+    Finding { name, state: State::Good, found: format!("{} set", set.join(", ")), help: None }
+}
+
+async fn python(settings: &Settings) -> Finding {
+    let found = format!("environments in {}", settings.env_dir.display());
+    Finding { name: "python", state: State::Good, found, help: None }
+}

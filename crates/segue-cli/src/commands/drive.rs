@@ -1,0 +1,229 @@
+//! Seeing a run to its end: what `run`, `resume`, `runs retry`, `runs cancel` and `runs watch` share.
+
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
+
+use segue_core::{
+    event::Envelope,
+    ids::RunId,
+    ports::{EventBus, Orchestrator, RunStore},
+    status::Status,
+    time::Timestamp,
+};
+use serde_json::Value;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::{
+    exit::Exit,
+    failure::Outcome,
+    live::{Follow, RunView, Size, frame},
+    render::{
+        document::{self, RunDocument, workflow},
+        event_line,
+        text::{count, named_value, span},
+    },
+    run_ref::short,
+    signals::{Signal, Signals},
+    terminal::{self, Paint},
+    wiring::Session,
+};
+
+/// How often the live picture is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// How a run is shown while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    /// Redrawn in place.
+    Live,
+    /// A line an event on stderr.
+    Lines,
+    /// Not at all.
+    Nothing,
+}
+
+impl Show {
+    /// What suits the terminal.
+    pub(super) fn suitable(json: bool) -> Self {
+        match (json, terminal::is_live()) {
+            (true, _) => Self::Nothing,
+            (false, true) => Self::Live,
+            (false, false) => Self::Lines,
+        }
+    }
+}
+
+/// Why nobody waits any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The run ended.
+    Ended,
+    /// It waits for something outside, and nobody is here to bring it.
+    Waiting,
+    /// `--timeout` was reached.
+    TimedOut,
+    /// SIGTERM, or Ctrl-C where the run is another process's.
+    Leave,
+    /// Ctrl-C a second time.
+    LeaveAtOnce,
+}
+
+/// What to follow, and how.
+pub(super) struct Watch<'a> {
+    pub(super) run: RunId,
+    /// Follow from the event after this one.
+    pub(super) after: u64,
+    pub(super) show: Show,
+    pub(super) deadline: Option<Instant>,
+    /// The session whose engine carries the run out; none: another process does.
+    pub(super) driven_by: Option<&'a Session>,
+}
+
+/// Follows the run until it ends or somebody says stop. Ctrl-C cancels a run that this process carries out.
+pub(super) async fn watch(store: &std::sync::Arc<dyn RunStore>, mut signals: Signals, what: Watch<'_>) -> Outcome<Seen> {
+    let bus = what.driven_by.map(|session| &*session.bus as &dyn EventBus);
+    let mut follow = Follow::new(store.clone(), bus, what.run, what.after).await?;
+    let row = store.get_run(what.run).await?;
+    let mut view = RunView::new(&workflow(&**store, row.workflow_hash).await?);
+    if what.after > 0 {
+        // What came before is known, not news.
+        for event in store.events(what.run, 0, 0).await?.iter().take_while(|event| event.seq <= what.after) {
+            view.apply(&Envelope::of(event, &row.workflow_id, what.run));
+        }
+    }
+    let mut ticks = interval(FRAME);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut cancelling = false;
+    let seen = loop {
+        tokio::select! {
+            events = follow.next() => {
+                let events = events?;
+                for event in &events {
+                    view.apply(event);
+                    if what.show == Show::Lines {
+                        terminal::say(event_line::of(event, Paint::stderr()));
+                    }
+                }
+                if view.status.is_terminal() {
+                    break Seen::Ended;
+                }
+                if view.status == Status::Waiting && !io::stdin().is_terminal() {
+                    break Seen::Waiting;
+                }
+            }
+            _ = ticks.tick(), if what.show == Show::Live => draw(&view),
+            () = at(what.deadline) => break Seen::TimedOut,
+            signal = signals.next() => match (signal, what.driven_by) {
+                (Signal::Interrupt, Some(session)) if !cancelling => {
+                    cancelling = true;
+                    terminal::say(format!("cancelling run {}; Ctrl-C again leaves at once", short(what.run)));
+                    session.engine.cancel_run(what.run, "Ctrl-C").await?;
+                }
+                (Signal::Interrupt, _) => break Seen::LeaveAtOnce,
+                (Signal::Terminate, _) => break Seen::Leave,
+            },
+        }
+    };
+    if what.show == Show::Live {
+        draw(&view);
+        terminal::keep_frame();
+    }
+    Ok(seen)
+}
+
+fn draw(view: &RunView) {
+    terminal::draw(frame(view, now(), Size::of_terminal(), Paint::stderr()));
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends the wait for a run that this process carries out: drains where that is asked for, then says what has come of
+/// it, on stdout and by the exit code.
+pub(super) async fn conclude(session: &Session, run: RunId, seen: Seen, json: bool) -> Outcome {
+    let left = match seen {
+        Seen::Ended => None,
+        Seen::Waiting => Some(Exit::RunWaiting),
+        Seen::TimedOut => Some(Exit::TimedOut),
+        Seen::Leave => Some(Exit::Interrupted),
+        Seen::LeaveAtOnce => {
+            terminal::say(format!("left run {}; go on with: segue resume {}", short(run), short(run)));
+            return Ok(Exit::Interrupted);
+        }
+    };
+    if let Some(exit) = left {
+        let why = match exit {
+            Exit::TimedOut => "the --timeout is reached",
+            Exit::RunWaiting => "the run waits for something outside",
+            _ => "asked to leave",
+        };
+        terminal::say(format!("{why}; running tasks get {} to finish", span(session.settings.drain)));
+        session.engine.shutdown().await;
+        if !session.store.get_run(run).await?.status.is_terminal() {
+            terminal::say(format!("the run is kept; go on with: segue resume {}", short(run)));
+            if json {
+                terminal::print(as_json(&document::of_run(&*session.store, run).await?));
+            }
+            return Ok(exit);
+        }
+    }
+    let document = document::of_run(&*session.store, run).await?;
+    report(&document, json);
+    Ok(Exit::of_run(document.status))
+}
+
+/// The document on one line.
+pub(super) fn as_json(document: &RunDocument) -> String {
+    serde_json::to_string(document).expect("a document can be written as JSON")
+}
+
+/// What has come of a run: its outputs on stdout, the rest on stderr; or all of it as one document on stdout.
+pub(super) fn report(document: &RunDocument, json: bool) {
+    if json {
+        terminal::print(as_json(document));
+        return;
+    }
+    terminal::say("");
+    if let Value::Object(outputs) = &document.outputs {
+        for (name, value) in outputs {
+            terminal::print(named_value(name, value));
+        }
+        if !outputs.is_empty() {
+            terminal::say("");
+        }
+    }
+    terminal::say(summary(document, Paint::stderr()));
+    let run = short(document.run_id);
+    if let Some(error) = &document.error {
+        let place = error.node.as_ref().map_or(String::new(), |node| format!("{node}: "));
+        let paint = Paint::stderr();
+        terminal::say(format!("{} {place}{}: {}", paint.bad("error:"), error.kind, error.message));
+        terminal::say(format!("  {} segue runs show {run}     every task and its error", paint.help("help:")));
+        terminal::say(format!("  {} segue runs retry {run}    run again what has not succeeded", paint.help("help:")));
+    }
+}
+
+/// `SUCCEEDED in 2.3 s · 2 tasks · 150 tokens · run 0199a3f2-…`
+pub(super) fn summary(document: &RunDocument, paint: Paint) -> String {
+    let mut facts = Vec::new();
+    if let (Some(started), Some(finished)) = (document.started_at, document.finished_at) {
+        facts.push(format!("in {}", span(finished.since(started))));
+    }
+    facts.push(format!("· {}", count(document.tasks.len() as u64, "task")));
+    if document.usage.total_tokens() > 0 {
+        facts.push(format!("· {}", count(document.usage.total_tokens(), "token")));
+    }
+    facts.push(format!("· run {}", document.run_id));
+    format!("{} {}", paint.status(document.status, document.status.as_str()), facts.join(" "))
+}

@@ -1,0 +1,57 @@
+//! The commands, one file each.
+
+mod completions;
+mod config;
+mod doctor;
+mod drive;
+mod graph;
+mod init;
+mod resume;
+mod run;
+mod runs;
+mod schema;
+mod validate;
+
+use crate::{
+    args::{Cli, ConfigCommand, Top},
+    config::{Settings, load},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    logs,
+};
+
+/// Carries out what was asked.
+pub(crate) fn dispatch(cli: Cli) -> Outcome {
+    // These need no settings, and work where the settings are broken.
+    match cli.command {
+        Top::Init(args) => return init::init(&args),
+        Top::Schema(args) => return schema::schema(&args),
+        Top::Completions(args) => return completions::completions(&args),
+        _ => {}
+    }
+    let resolved = load(&cli.global)?;
+    if let Top::Config(ConfigCommand::Show(args)) = &cli.command {
+        return config::show(args, &resolved);
+    }
+    let settings = Settings::of(&resolved)?;
+    logs::start(&settings)?;
+    match cli.command {
+        Top::Validate(args) => validate::validate(&args),
+        Top::Graph(args) => in_runtime(graph::graph(args, settings)),
+        Top::Run(args) => in_runtime(run::run(args, settings)),
+        Top::Resume(args) => in_runtime(resume::resume(args, settings)),
+        Top::Runs(command) => in_runtime(runs::runs(command, settings)),
+        Top::Doctor(args) => in_runtime(doctor::doctor(args, settings)),
+        Top::Init(_) | Top::Schema(_) | Top::Completions(_) | Top::Config(_) => Ok(Exit::Ok),
+    }
+}
+
+/// Runs a command that waits for things.
+fn in_runtime(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::internal(format!("no threads to work with: {error}")))?;
+    let outcome = runtime.block_on(command);
+    // What is still blocked somewhere (a read of a terminal) must not hold the process.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,74 @@
+//! `segue runs list`
+
+use segue_core::{
+    ids::WorkflowId,
+    ports::{RunFilter, RunRow},
+    status::Status,
+};
+use serde_json::json;
+
+use crate::{
+    args::ListArgs,
+    config::Settings,
+    exit::Exit,
+    failure::Outcome,
+    render::{
+        table::{Cell, table},
+        text::{grouped, span},
+    },
+    run_ref::short,
+    terminal::{self, Paint},
+    wiring,
+};
+
+pub(super) async fn list(args: ListArgs, settings: Settings) -> Outcome {
+    let filter = RunFilter {
+        statuses: args.status.iter().copied().map(Status::from).collect(),
+        workflow_id: args.workflow.as_deref().map(WorkflowId::from),
+        limit: args.limit,
+        ..RunFilter::default()
+    };
+    // Where nothing has run yet there is nothing to list, and that is no error.
+    let rows = match wiring::open_store(&settings) {
+        Ok(store) => store.list_runs(filter).await?,
+        Err(failure) if failure.exit == Exit::NotFound => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
+    if args.json {
+        terminal::print(json!({ "items": rows }).to_string());
+    } else if rows.is_empty() {
+        terminal::say(if args.status.is_empty() && args.workflow.is_none() {
+            "no runs yet; `segue run workflow.yaml --rehearse` makes one"
+        } else {
+            "no such runs"
+        });
+    } else {
+        terminal::print(overview(&rows, Paint::stdout()));
+    }
+    Ok(Exit::Ok)
+}
+
+fn overview(rows: &[RunRow], paint: Paint) -> String {
+    let head = ["RUN", "WORKFLOW", "STATUS", "TASKS", "TOKENS", "CREATED (UTC)", "TOOK"];
+    let mut lines = vec![head.map(|name| Cell::painted(paint.dim(name), name))];
+    lines.extend(rows.iter().map(|row| line(row, paint)));
+    table(&lines)
+}
+
+fn line(row: &RunRow, paint: Paint) -> [Cell; 7] {
+    let created = row.created_at.to_string();
+    let took = match (row.started_at, row.finished_at) {
+        (Some(started), Some(finished)) => span(finished.since(started)),
+        _ => String::new(),
+    };
+    let status = if row.cancelling && !row.status.is_terminal() { "CANCELLING" } else { row.status.as_str() };
+    [
+        Cell::new(short(row.run_id)),
+        Cell::new(row.workflow_id.as_str()),
+        Cell::painted(paint.status(row.status, status), status),
+        Cell::new(format!("{}/{}", row.tasks_done, row.tasks_total)),
+        Cell::new(grouped(row.usage.total_tokens())),
+        Cell::new(created.get(..19).unwrap_or(&created).replace('T', " ")),
+        Cell::new(took),
+    ]
+}

@@ -1,0 +1,52 @@
+//! `segue runs retry RUN`: reopen a run that failed or was cancelled, and see it to its end.
+
+use segue_core::{ports::RequestKind, status::Status};
+
+use crate::{
+    args::RetryArgs,
+    commands::{
+        drive::{Seen, Show, Watch, conclude, report, watch},
+        run::leave_others_run,
+    },
+    config::Settings,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    render::document,
+    run_ref::{self, short},
+    signals::Signals,
+    wiring::{self, Session},
+};
+
+pub(super) async fn retry(args: RetryArgs, settings: Settings) -> Outcome {
+    wiring::must_exist(&settings)?;
+    let signals = Signals::listen()?;
+    let session = Session::start(settings).await?;
+    let outcome = reopen_and_see(&session, &args, signals).await;
+    if !matches!(outcome, Ok(Exit::Interrupted)) {
+        session.end().await;
+    }
+    outcome
+}
+
+async fn reopen_and_see(session: &Session, args: &RetryArgs, signals: Signals) -> Outcome {
+    let run = run_ref::resolve(&*session.store, &args.run.run).await?;
+    let row = session.store.get_run(run).await?;
+    if !matches!(row.status, Status::Failed | Status::Cancelled) {
+        return Err(Failure::new(Exit::Conflict, format!("run {} is {}", short(run), row.status))
+            .help("only a run that is FAILED or CANCELLED can be retried; `segue run` starts a new one"));
+    }
+    session.engine.request(run, RequestKind::Reopen).await?;
+    let ours = session.take_over(run).await?;
+    let after = row.version;
+    let what =
+        Watch { run, after, show: Show::suitable(args.json), deadline: None, driven_by: ours.then_some(session) };
+    match watch(&session.store, signals, what).await? {
+        seen if ours => conclude(session, run, seen, args.json).await,
+        Seen::Ended => {
+            let document = document::of_run(&*session.store, run).await?;
+            report(&document, args.json);
+            Ok(Exit::of_run(document.status))
+        }
+        seen => Ok(leave_others_run(run, seen)),
+    }
+}

@@ -1,0 +1,22 @@
+//! `segue schema [workflow|events|config]`
+
+use segue_core::event;
+use crate::spec_shim as spec;
+
+use crate::{
+    args::{SchemaArgs, SchemaSubject},
+    config,
+    exit::Exit,
+    failure::Outcome,
+    render::text::value,
+    terminal,
+};
+
+pub(super) fn schema(args: &SchemaArgs) -> Outcome {
+    terminal::print(value(&match args.subject {
+        SchemaSubject::Workflow => spec::workflow_schema(),
+        SchemaSubject::Events => event::schema(),
+        SchemaSubject::Config => config::schema(),
+    }));
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,159 @@
+//! Settings and where they come from: flag > `SEGUE_*` environment > nearest `segue.toml` upwards >
+//! `$XDG_CONFIG_HOME/segue/config.toml` > default.
+//!
+//! One table ([`setting::SETTINGS`]) names every setting; the layers, the schema and `config show` are made from it.
+
+mod layers;
+mod schema;
+mod setting;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::ValueEnum;
+
+pub(crate) use layers::{Resolved, World, resolve};
+pub(crate) use schema::schema;
+pub(crate) use setting::SETTINGS;
+
+use crate::{
+    args::GlobalArgs,
+    failure::{Failure, Outcome},
+};
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// The settings in force, in the types that the program works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Where runs are kept.
+    pub(crate) store: StoreUrl,
+    /// `PRAGMA synchronous=FULL`: a commit outlives a power loss. Else only a crash of the process.
+    pub(crate) synchronous_full: bool,
+    /// The folder of the managed Python environments.
+    pub(crate) env_dir: PathBuf,
+    /// The interpreter from which managed environments are made; none: looked for.
+    pub(crate) python: Option<String>,
+    /// The handler of nodes that name none.
+    pub(crate) default_task: String,
+    /// Attempts of one adapter, of all runs, that one process carries out at once.
+    pub(crate) max_parallel_tasks: usize,
+    /// How long running tasks may go on after a request to leave.
+    pub(crate) drain: Duration,
+    /// How long a cancelled task may take to end by itself.
+    pub(crate) grace: Duration,
+    /// How log lines are written.
+    pub(crate) log_format: LogFormat,
+    /// Which log lines are written.
+    pub(crate) log: String,
+}
+
+/// Where runs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoreUrl {
+    /// In this process, gone with it.
+    Memory,
+    /// In a SQLite file.
+    Sqlite(PathBuf),
+}
+
+impl StoreUrl {
+    /// Reads `memory:` or `sqlite:PATH`; a relative path starts in `base`.
+    fn parse(text: &str, base: &Path) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => {
+                let path = path.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+                Ok(Self::Sqlite(base.join(path)))
+            }
+            _ => Err(format!("`{text}` names no store: write `sqlite:PATH` or `memory:`")),
+        }
+    }
+}
+
+impl std::fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// Reads all layers of the process's surroundings.
+pub(crate) fn load(flags: &GlobalArgs) -> Outcome<Resolved> {
+    resolve(&flag_values(flags), &World::of_process()?)
+}
+
+fn flag_values(flags: &GlobalArgs) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
+    values.extend(flags.store.clone().map(|url| ("store", url)));
+    values.extend(flags.env_dir.as_ref().map(|dir| ("env_dir", dir.display().to_string())));
+    let format = flags.log_format.and_then(|format| format.to_possible_value());
+    values.extend(format.map(|format| ("log_format", format.get_name().to_owned())));
+    let log = ["", "segue=info", "segue=debug", "trace"][usize::from(flags.verbose.min(3))];
+    if !log.is_empty() {
+        values.push(("log", log.to_owned()));
+    }
+    values
+}
+
+impl Settings {
+    /// Gives the resolved texts their types. An error names the layer that the bad value comes from.
+    pub(crate) fn of(resolved: &Resolved) -> Outcome<Self> {
+        let bad = |key: &str, why: String| {
+            let entry = resolved.entry(key);
+            Failure::invalid(format!("setting `{key}` from {}: {why}", entry.origin))
+                .help("`segue config show --origin` shows every setting and where it comes from")
+        };
+        let text = |key: &str| resolved.entry(key).text.clone();
+        let path = |key: &str| resolved.entry(key).base.join(text(key));
+        let number = |key: &str| {
+            let value = text(key).parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+            value.ok_or_else(|| bad(key, format!("`{}` is not a number", text(key))))
+        };
+        let choice = |key: &str, choices: [&str; 2]| match choices.iter().position(|name| *name == text(key)) {
+            Some(at) => Ok(at),
+            None => Err(bad(key, format!("`{}` is neither `{}` nor `{}`", text(key), choices[0], choices[1]))),
+        };
+        Ok(Self {
+            store: StoreUrl::parse(&text("store"), &resolved.entry("store").base).map_err(|why| bad("store", why))?,
+            synchronous_full: choice("synchronous", ["full", "normal"])? == 0,
+            env_dir: path("env_dir"),
+            python: Some(text("python")).filter(|python| !python.is_empty()),
+            default_task: text("default_task"),
+            max_parallel_tasks: number("max_parallel_tasks")?.max(1.0) as usize,
+            drain: Duration::from_secs_f64(number("drain_seconds")?),
+            grace: Duration::from_secs_f64(number("grace_seconds")?),
+            log_format: [LogFormat::Human, LogFormat::Json][choice("log_format", ["human", "json"])?],
+            log: text("log"),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_named_by_its_url() {
+        let parse = |text| StoreUrl::parse(text, Path::new("/work"));
+        assert_eq!(parse("memory:"), Ok(StoreUrl::Memory));
+        assert_eq!(parse("sqlite:a/b.db"), Ok(StoreUrl::Sqlite("/work/a/b.db".into())));
+        assert_eq!(parse("sqlite:/x.db"), Ok(StoreUrl::Sqlite("/x.db".into())));
+        assert_eq!(parse("sqlite:///x.db"), Ok(StoreUrl::Sqlite("/x.db".into())));
+        for bad in ["", "x.db", "sqlite:", "postgres://h/d", "memory:x"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

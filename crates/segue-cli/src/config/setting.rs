@@ -1,0 +1,97 @@
+//! The table of settings.
+
+/// One setting: its key in `segue.toml`, its variable (`SEGUE_` and the key in capitals), its default.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: &'static str,
+    pub(crate) about: &'static str,
+}
+
+/// What a setting's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text.
+    Text,
+    /// A number that is not negative.
+    Number,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Setting {
+    /// The environment variable that stands for it.
+    pub(crate) fn variable(&self) -> String {
+        format!("SEGUE_{}", self.key.to_uppercase())
+    }
+}
+
+/// Every setting there is.
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "store",
+        kind: Kind::Text,
+        default: "sqlite:.segue/segue.db",
+        about: "Where runs are kept: sqlite:PATH or memory: (gone with the process).",
+    },
+    Setting {
+        key: "synchronous",
+        kind: Kind::Choice(&["full", "normal"]),
+        default: "full",
+        about: "full: a committed step outlives a power loss. normal: it outlives a crash of the process only, and is faster.",
+    },
+    Setting {
+        key: "env_dir",
+        kind: Kind::Text,
+        default: ".segue/envs",
+        about: "The folder of the Python environments that Segue makes and keeps.",
+    },
+    Setting {
+        key: "python",
+        kind: Kind::Text,
+        default: "",
+        about: "The Python interpreter from which environments are made; empty: the newest suitable one on PATH.",
+    },
+    Setting {
+        key: "default_task",
+        kind: Kind::Text,
+        default: "crewai.agent",
+        about: "The handler of nodes that name none.",
+    },
+    Setting {
+        key: "max_parallel_tasks",
+        kind: Kind::Number,
+        default: "16",
+        about: "Tasks of one adapter, of all runs, that one process carries out at once.",
+    },
+    Setting {
+        key: "drain_seconds",
+        kind: Kind::Number,
+        default: "10",
+        about: "On SIGTERM: how long running tasks may go on before they are handed back, to be resumed.",
+    },
+    Setting {
+        key: "grace_seconds",
+        kind: Kind::Number,
+        default: "5",
+        about: "How long a cancelled or timed-out task may take to end by itself before its processes are killed.",
+    },
+    Setting {
+        key: "log_format",
+        kind: Kind::Choice(&["human", "json"]),
+        default: "human",
+        about: "How log lines are written to stderr.",
+    },
+    Setting {
+        key: "log",
+        kind: Kind::Text,
+        default: "warn",
+        about: "Which log lines are written: a level, or levels by module (segue_engine=debug).",
+    },
+];
+
+/// The setting with this key.
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}

@@ -1,0 +1,120 @@
+//! Reading workflow documents, from a file or from stdin.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use segue_core::spec::{Diagnostic, Severity, WorkflowSpec};
+use crate::spec_shim::{self as spec, CheckOptions, Format};
+use serde_json::json;
+
+use crate::{
+    exit::Exit,
+    failure::{Failure, Outcome},
+    render::diagnostics::{Source, for_people},
+    terminal::{self, Paint},
+    wiring,
+};
+
+/// A document and everything that is known about it.
+pub(crate) struct Document {
+    /// Its name for people: the path as it was given, or `<stdin>`.
+    pub(crate) name: String,
+    /// Its text.
+    pub(crate) text: String,
+    /// The workflow, if the text is one.
+    pub(crate) spec: Option<WorkflowSpec>,
+    /// All its problems.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The folder in which its relative paths are resolved, absolute.
+    pub(crate) base_dir: PathBuf,
+}
+
+impl Document {
+    /// Reads and checks `file`; `-` is stdin. Fails only where there is nothing to check.
+    pub(crate) fn read(file: &str) -> Outcome<Self> {
+        let (name, bytes) = if file == "-" {
+            ("<stdin>".to_owned(), bounded(io::stdin().lock()))
+        } else {
+            (file.to_owned(), File::open(file).and_then(bounded))
+        };
+        let bytes = bytes.map_err(|error| cannot_read(file, &error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
+            Failure::invalid(format!("{name}:{line}: not UTF-8 text")).help("save the file as UTF-8")
+        })?;
+        let folder = if file == "-" { Path::new(".") } else { Path::new(file).parent().unwrap_or(Path::new(".")) };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let base_dir = folder.canonicalize().map_err(|error| cannot_read(&folder.display().to_string(), &error))?;
+
+        let options = CheckOptions { handlers: wiring::handlers(), ..CheckOptions::default() };
+        let parsed = spec::parse(&text, format_of(file), &options);
+        let (spec, mut diagnostics) = (parsed.spec.clone(), parsed.diagnostics.clone());
+        if let Some(spec) = &spec {
+            diagnostics.extend(wiring::translate_workflow(spec).into_iter().map(|mut problem| {
+                problem.span = problem.span.or_else(|| parsed.locate(&problem.path));
+                problem
+            }));
+        }
+        Ok(Self { name, text, spec, diagnostics, base_dir })
+    }
+
+    /// Are there errors, or, if `strict`, warnings?
+    pub(crate) fn is_valid(&self, strict: bool) -> bool {
+        self.spec.is_some() && !self.diagnostics.iter().any(|problem| strict || problem.severity == Severity::Error)
+    }
+
+    /// The problems as people read them.
+    pub(crate) fn problems(&self, paint: Paint) -> String {
+        for_people(Source { name: &self.name, text: &self.text }, &self.diagnostics, paint)
+    }
+
+    /// The workflow, to be run or drawn. Problems are shown on stderr; errors among them end the command.
+    pub(crate) fn into_workflow(self, json: bool) -> Outcome<(WorkflowSpec, PathBuf)> {
+        let valid = self.is_valid(false);
+        if !json && !self.diagnostics.is_empty() {
+            terminal::say(self.problems(Paint::stderr()));
+            terminal::say("");
+        }
+        match self.spec {
+            Some(spec) if valid => Ok((spec, self.base_dir)),
+            _ => {
+                let errors = self.diagnostics.iter().filter(|problem| problem.severity == Severity::Error).count();
+                let noun = if errors == 1 { "error" } else { "errors" };
+                Err(Failure::new(Exit::Invalid, format!("{} cannot run: {errors} {noun}", self.name))
+                    .help("correct what is shown; `segue validate` checks without running")
+                    .details(json!(self.diagnostics)))
+            }
+        }
+    }
+}
+
+/// One byte more than the parser takes, so that it can say that it is too much.
+fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(spec::DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn format_of(file: &str) -> Format {
+    let is_json = Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    if is_json { Format::Json } else { Format::Yaml }
+}
+
+fn cannot_read(file: &str, error: &io::Error) -> Failure {
+    let path = Path::new(file);
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::not_found(format!("{file}: no such file"))
+            .help("name a workflow document, or make one: `segue init` writes workflow.yaml"),
+        _ if path.is_dir() => {
+            let inside = ["workflow.yaml", "workflow.yml", "workflow.json"].map(|name| path.join(name));
+            Failure::usage(format!("{file} is a folder")).help(match inside.iter().find(|file| file.is_file()) {
+                Some(workflow) => format!("name the document in it: {}", workflow.display()),
+                None => "name a workflow document".to_owned(),
+            })
+        }
+        _ => Failure::not_found(format!("{file} cannot be read: {error}")).help("make it readable"),
+    }
+}

@@ -1,0 +1,9 @@
+//! Following a run: the stream of its events, what they add up to, and how that is shown while it goes on.
+
+mod follow;
+mod frame;
+mod view;
+
+pub(crate) use follow::Follow;
+pub(crate) use frame::{Size, frame};
+pub(crate) use view::RunView;

@@ -1,0 +1,23 @@
+//! Log lines on stderr, as configured. Lines about a run carry its ids as fields; whoever logs puts them there.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{LogFormat, Settings},
+    failure::{Failure, Outcome},
+    terminal::{LogWriter, Paint},
+};
+
+/// Starts logging. Called once.
+pub(crate) fn start(settings: &Settings) -> Outcome<()> {
+    let filter = EnvFilter::builder().parse(&settings.log).map_err(|error| {
+        Failure::invalid(format!("setting `log`: `{}` is no log filter: {error}", settings.log))
+            .help("for example: warn, or segue_engine=debug")
+    })?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LogWriter);
+    match settings.log_format {
+        LogFormat::Human => logs.with_ansi(Paint::stderr().is_on()).init(),
+        LogFormat::Json => logs.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The document of a run: what `run --json` and `runs show --json` print.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use segue_core::{
+    event::{Event, EventKind},
+    ids::{ContentHash, RunId, WorkflowId},
+    outcome::{TaskError, Usage},
+    payload::Payload,
+    ports::{RunStore, StoreError},
+    spec::WorkflowSpec,
+    status::Status,
+    time::Timestamp,
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::failure::{Failure, Outcome};
+
+/// What a run has come to. The field names and their order are part of the interface.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunDocument {
+    pub(crate) run_id: RunId,
+    pub(crate) workflow_id: WorkflowId,
+    pub(crate) status: Status,
+    pub(crate) outputs: Value,
+    pub(crate) error: Option<TaskError>,
+    pub(crate) usage: Usage,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) tasks: Map<String, Value>,
+}
+
+/// One task in the document.
+#[derive(Debug, Clone, Serialize)]
+struct TaskDocument {
+    status: Status,
+    attempts: u32,
+    output: Value,
+    error: Option<TaskError>,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+}
+
+impl TaskDocument {
+    const PENDING: Self = Self {
+        status: Status::Pending,
+        attempts: 0,
+        output: Value::Null,
+        error: None,
+        started_at: None,
+        finished_at: None,
+    };
+}
+
+/// Reads the document of `run`: states from the rows, values from the log.
+pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocument> {
+    let row = store.get_run(run).await?;
+    let spec = workflow(store, row.workflow_hash).await?;
+    let log = store.events(run, 0, 0).await?;
+    let event_at = |seq: u64| log.get(usize::try_from(seq).ok()?.checked_sub(1)?);
+
+    let mut rows: BTreeMap<String, _> =
+        store.list_tasks(run).await?.into_iter().map(|task| (task.task_id.to_string(), task)).collect();
+    let mut tasks = Map::new();
+    let names: Vec<String> = spec.nodes.iter().map(|node| node.id.to_string()).collect();
+    let known: BTreeSet<&String> = names.iter().collect();
+    let further: Vec<String> = rows.keys().filter(|id| !known.contains(id)).cloned().collect();
+    for name in names.iter().cloned().chain(further) {
+        let mut document = TaskDocument::PENDING;
+        if let Some(task) = rows.remove(&name) {
+            (document.status, document.attempts) = (task.status, task.attempts);
+            (document.started_at, document.finished_at) = (task.started_at, task.finished_at);
+            if let Some(event) = task.result_seq.and_then(event_at) {
+                document.error = error_of(event).cloned();
+                document.output = match event.task_id.is_some().then(|| event.kind.payload()).flatten() {
+                    Some(payload) => load(store, payload).await?,
+                    None => Value::Null,
+                };
+            }
+        }
+        tasks.insert(name, serde_json::to_value(document).expect("a task can be written as JSON"));
+    }
+
+    let outputs = match log.iter().rev().find(|event| event.kind.ends_run()).map(|event| &event.kind) {
+        Some(EventKind::RunSucceeded { outputs }) if row.status == Status::Succeeded => load(store, outputs).await?,
+        _ => Value::Null,
+    };
+    Ok(RunDocument {
+        run_id: run,
+        workflow_id: row.workflow_id,
+        status: row.status,
+        outputs,
+        error: row.error,
+        usage: row.usage,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+        tasks,
+    })
+}
+
+const fn error_of(event: &Event) -> Option<&TaskError> {
+    match &event.kind {
+        EventKind::TaskFailed { error, .. } | EventKind::TaskRetrying { error, .. } => Some(error),
+        _ => None,
+    }
+}
+
+/// The workflow that a run is pinned to.
+pub(crate) async fn workflow(store: &dyn RunStore, hash: ContentHash) -> Outcome<WorkflowSpec> {
+    let version = store.get_workflow(hash).await?;
+    serde_json::from_str(&version.spec_json).map_err(|error| {
+        Failure::from(StoreError::Broken(format!("workflow {} of version {hash}: {error}", version.workflow_id)))
+    })
+}
+
+/// A value, fetched from beside the log if it is large.
+pub(crate) async fn load(store: &dyn RunStore, payload: &Payload) -> Outcome<Value> {
+    if let Some(value) = payload.value() {
+        return Ok(Value::clone(value));
+    }
+    let Some(blob) = payload.blob() else { return Ok(Value::Null) };
+    let bytes = store.blob(blob).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Failure::from(StoreError::Broken(format!("the large value {}: {error}", blob.hash))))
+}
