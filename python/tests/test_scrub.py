@@ -17,7 +17,9 @@ def test_names_that_say_secret(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["PATH", "PWD", "MAX_TOKENS", "KEYBOARD", "SEGUE_IDEMPOTENCY_KEY", "TOKENIZERS_PARALLELISM"])
+@pytest.mark.parametrize(
+    "name", ["PATH", "PWD", "MAX_TOKENS", "KEYBOARD", "SEGUE_IDEMPOTENCY_KEY", "TOKENIZERS_PARALLELISM"]
+)
 def test_names_that_do_not(name: str) -> None:
     assert not is_secret_name(name)
 

@@ -36,7 +36,8 @@ def logged_pid(attempt: Attempt) -> int:
 
 
 def test_an_attempt_is_a_session_of_its_own_with_the_given_environment(play: Play, tmp_path: Path) -> None:
-    code = "import os, sys; output = [os.getpid(), os.getpgid(0), os.getsid(0), os.getcwd(), dict(os.environ), sys.stdin.read()]"
+    ids = "os.getpid(), os.getpgid(0), os.getsid(0)"
+    code = f"import os, sys; output = [{ids}, os.getcwd(), dict(os.environ), sys.stdin.read()]"
     attempt = play(code, {"GIVEN": "yes"})
     pid, group, session, cwd, environment, stdin = attempt.final()["output"]
     assert pid == group == session == attempt.pid
@@ -119,7 +120,9 @@ def test_drain_lets_attempts_finish_and_takes_no_more(toy_zygote: ToyMaker, tmp_
     zygote = toy_zygote()
     attempt = zygote.spawn(tmp_path)
     zygote.connection.send({"type": "drain"})
-    zygote.connection.send({"type": "spawn", "spawn_id": "late", "token": "t", "cwd": "/", "stdout": "x", "stderr": "x"})
+    zygote.connection.send(
+        {"type": "spawn", "spawn_id": "late", "token": "t", "cwd": "/", "stdout": "x", "stderr": "x"}
+    )
     assert zygote.connection.until("spawn_failed")["message"] == "draining"
     attempt.start("toy", {"code": "output = 1"})
     assert attempt.final()["output"] == 1
@@ -159,7 +162,11 @@ def test_a_framework_that_starts_threads_is_not_forked(toy_zygote: ToyMaker) -> 
 
 def test_by_hand_it_says_who_starts_it() -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-u", str(MAIN), "--socket", "/nowhere"], capture_output=True, text=True, env={}, check=False
+        [sys.executable, "-I", "-u", str(MAIN), "--socket", "/nowhere"],
+        capture_output=True,
+        text=True,
+        env={},
+        check=False,
     )
     assert done.returncode == 2
     assert "SEGUE_WORKER_TOKEN" in done.stderr
@@ -167,7 +174,9 @@ def test_by_hand_it_says_who_starts_it() -> None:
 
 def test_the_bundle_is_all_it_needs(tmp_path: Path) -> None:
     """The file is run from wherever it lies, and its own folder is no place to import from."""
-    code = f"import runpy, sys; sys.path.insert(0, {str(MAIN.parent)!r}); runpy.run_path({str(MAIN)!r}); print(sys.path)"
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(MAIN.parent)!r}); runpy.run_path({str(MAIN)!r}); print(sys.path)"
+    )
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert repr(str(BUNDLE)) in done.stdout
     assert repr(str(MAIN.parent)) not in done.stdout

@@ -126,7 +126,17 @@ class Zygote:
         self.forbidden.touch()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                program or [sys.executable, "-I", "-u", str(GUARD), str(self.forbidden), str(MAIN), "--socket", engine.socket_path],
+                program
+                or [
+                    sys.executable,
+                    "-I",
+                    "-u",
+                    str(GUARD),
+                    str(self.forbidden),
+                    str(MAIN),
+                    "--socket",
+                    engine.socket_path,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,6 +1,6 @@
 """The worker's program with a framework of one line: it runs the Python code in `inputs.code`.
 
-    python toy.py [--broken] --socket PATH
+python toy.py [--broken] --socket PATH
 """
 
 from __future__ import annotations

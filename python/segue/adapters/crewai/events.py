@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from segue.adapters.crewai.framework import lookup
+from segue.adapters.crewai.framework import lookup, subclasses
 from segue.worker.adapter import Context, Usage
 
 _TEXT_CHARS_MAX: Final = 200
@@ -158,10 +158,7 @@ def _listen_on_the_bus(take: Callable[[Any, Any], None]) -> None:
     base = lookup("crewai.events.base_events", "BaseEvent")
     if bus is None or base is None:
         return
-    ask = [base]
-    while ask:
-        event_class = ask.pop()
-        ask.extend(event_class.__subclasses__())
+    for event_class in subclasses(base):
         field = getattr(event_class, "model_fields", {}).get("type")
         if field is not None and field.default in _KINDS:
             bus.on(event_class)(take)

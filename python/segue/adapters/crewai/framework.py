@@ -86,6 +86,18 @@ def lookup(module: str, attribute: str | None = None) -> Any:
     return found if attribute is None else getattr(found, attribute, None)
 
 
+def subclasses(of: Any) -> list[Any]:
+    """All classes made from a class, however far down."""
+    found: list[Any] = []
+    ask = [of]
+    while ask:
+        for each in ask.pop().__subclasses__():
+            if each not in found:
+                found.append(each)
+                ask.append(each)
+    return found
+
+
 def _warm_client_up() -> None:
     """The client's resources are imported at its first use, which is 0.6 s of every first call. Asks nobody."""
     openai = lookup("openai")

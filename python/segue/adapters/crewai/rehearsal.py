@@ -7,14 +7,12 @@ local stand-in. Providers' keys in the environment are overwritten, so that what
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import importlib
-import math
 import os
 from typing import Any, Final
 
-from segue.adapters.crewai.framework import lookup
+from segue.adapters.crewai import embedders
+from segue.adapters.crewai.framework import lookup, subclasses
 from segue.worker.adapter import Failure, Provider
 
 _OPENAI: Final = "crewai.llms.providers.openai.completion"
@@ -75,8 +73,6 @@ _KEPT: Final = frozenset(
 )
 """Settings that mean the same everywhere. Addresses, keys and clients are what must not be kept."""
 
-_EMBEDDING_DIMENSIONS: Final = 1536
-
 
 def begin(provider: Provider, model: str | None) -> None:
     """From now on this process has no model but the stand-in. Before any of the user's code is loaded."""
@@ -88,7 +84,7 @@ def begin(provider: Provider, model: str | None) -> None:
     stand_in.guard_factory()
     stand_in.guard_clients()
     stand_in.guard_classes()
-    _replace_embedders()
+    embedders.replace()
 
 
 def _redirect_environment(base_url: str, key: str) -> None:
@@ -136,7 +132,7 @@ class _StandIn:
     def guard_clients(self) -> None:
         """OpenAI's class and those made from it, built directly: the address, the key and the one API there is."""
         base_url, key = self._base_url, self._key
-        for each in (self._completion, *_subclasses(self._completion)):
+        for each in (self._completion, *subclasses(self._completion)):
             original = each.__dict__.get("_get_client_params")
             if original is not None:
                 each._get_client_params = _redirected(original, base_url, key)
@@ -146,7 +142,7 @@ class _StandIn:
     def guard_classes(self) -> None:
         """Any other class of model: its `call` is answered by a stand-in with its settings."""
         base = lookup("crewai.llms.base_llm", "BaseLLM")
-        for each in _subclasses(base):
+        for each in subclasses(base):
             self._guard_class(each)
         guard = self._guard_class
         original = base.__init_subclass__.__func__
@@ -184,74 +180,8 @@ def _redirected(original: Any, base_url: str, key: str) -> Any:
     return parameters
 
 
-def _subclasses(of: Any) -> list[Any]:
-    found: list[Any] = []
-    ask = [of]
-    while ask:
-        for each in ask.pop().__subclasses__():
-            if each not in found:
-                found.append(each)
-                ask.append(each)
-    return found
-
-
 def _bare_name(model: str) -> str:
     """The name without its provider: `anthropic/claude-x` is `claude-x` to the stand-in."""
     aliases = lookup("crewai.llm", "PROVIDER_ALIASES") or {}
     prefix, separator, rest = model.partition("/")
     return rest if separator and rest and prefix.lower() in {"openai", *aliases} else model
-
-
-def _replace_embedders() -> None:
-    """Memory and knowledge embed through one factory, which other modules hold by name."""
-    for module in (
-        "crewai.rag.embeddings.factory",
-        "crewai.knowledge.storage.knowledge_storage",
-        "crewai.memory.unified_memory",
-    ):
-        if lookup(module, "build_embedder") is not None:
-            vars(importlib.import_module(module))["build_embedder"] = _build_embedder
-
-
-def _build_embedder(*_arguments: Any, **_options: Any) -> Any:
-    base: Any = lookup("chromadb.api.types", "EmbeddingFunction") or object
-
-    class StandInEmbedder(base):  # type: ignore[misc]
-        """The same vector for the same text: enough to store and to find."""
-
-        def __init__(self) -> None:
-            pass
-
-        def __call__(self, input: Any) -> list[list[float]]:
-            texts = [input] if isinstance(input, str) else list(input)
-            return [embed(str(text)) for text in texts]
-
-        @staticmethod
-        def name() -> str:
-            return "segue_rehearsal"
-
-        def get_config(self) -> dict[str, Any]:
-            return {}
-
-        @staticmethod
-        def build_from_config(config: dict[str, Any]) -> Any:
-            del config
-            return StandInEmbedder()
-
-        def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-            del memo
-            return copy.copy(self)
-
-    return StandInEmbedder()
-
-
-def embed(text: str) -> list[float]:
-    """A unit vector that depends on the words of the text and on nothing else: texts with the same words are near."""
-    vector = [0.0] * _EMBEDDING_DIMENSIONS
-    for word in text.lower().split() or [""]:
-        digest = hashlib.sha256(word.encode("utf-8", "replace")).digest()
-        for start in range(0, 32, 4):
-            place = int.from_bytes(digest[start : start + 4], "big")
-            vector[place % _EMBEDDING_DIMENSIONS] += 1.0 if place & 1 << 31 else -1.0
-    length = math.sqrt(sum(value * value for value in vector)) or 1.0
-    return [value / length for value in vector]
