@@ -92,9 +92,9 @@ pub(crate) fn read(db: &Connection, run: &RunHead, after: u64, limit: usize) -> 
             expected += 1;
             if event.seq > after {
                 events.push(event);
-            }
-            if events.len() == limit {
-                return Ok(events);
+                if events.len() == limit {
+                    return Ok(events);
+                }
             }
         }
     }

@@ -1,3 +1,8 @@
 //! One published suite a port: whoever passes it is an implementation.
 
 pub mod adapter;
+pub mod event_bus;
+pub mod run_store;
+mod wait;
+
+pub use wait::{PATIENCE, block_on, eventually, now};

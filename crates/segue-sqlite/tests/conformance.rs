@@ -1,0 +1,23 @@
+//! SQLite passes the suite of the port.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use segue_core::ports::RunStore;
+use segue_sqlite::{SqliteOptions, SqliteStore};
+use segue_testkit::conformance::run_store::Database;
+use tempfile::TempDir;
+
+struct File(TempDir);
+
+impl Database for File {
+    fn open(&self) -> Arc<dyn RunStore> {
+        Arc::new(SqliteStore::open(&self.0.path().join("segue.db"), SqliteOptions::default()).unwrap())
+    }
+}
+
+fn fresh() -> File {
+    File(tempfile::tempdir().unwrap())
+}
+
+segue_testkit::run_store_suite!(fresh);

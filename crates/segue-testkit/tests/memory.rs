@@ -1,0 +1,37 @@
+//! The implementations in memory pass the suites.
+
+use std::sync::Arc;
+
+use segue_core::{
+    memory::{MemoryBus, MemoryStore},
+    ports::{EventBus, RunStore},
+};
+use segue_testkit::conformance::{now, run_store::Database};
+
+struct Memory(MemoryStore);
+
+impl Database for Memory {
+    fn open(&self) -> Arc<dyn RunStore> {
+        Arc::new(self.0.clone())
+    }
+}
+
+mod store {
+    use super::{Arc, Memory, MemoryStore, now};
+
+    fn fresh() -> Memory {
+        Memory(MemoryStore::new(Arc::new(now)))
+    }
+
+    segue_testkit::run_store_suite!(fresh);
+}
+
+mod bus {
+    use super::{Arc, EventBus, MemoryBus};
+
+    fn fresh() -> Arc<dyn EventBus> {
+        Arc::new(MemoryBus::default())
+    }
+
+    segue_testkit::event_bus_suite!(fresh);
+}
