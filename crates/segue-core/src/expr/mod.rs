@@ -36,9 +36,9 @@ mod tests;
 pub use error::{ExprError, ExprErrorKind, TemplateError};
 pub use expression::Expression;
 pub use lex::{EXPRESSION_BYTES_MAX, NESTING_MAX, OPERATORS_MAX};
-#[allow(unused_imports)] // the document layer is next
 pub(crate) use nearest::Nearest;
 pub use path::{NAMES, Path, Step};
+pub(crate) use path::{NODE_FIELDS, RUN_FIELDS};
 pub use references::{PathUse, References};
 pub use scope::{NodeView, RunView, Scope};
 pub use template::{EXPRESSIONS_MAX, RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, Template};

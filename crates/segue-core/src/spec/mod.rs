@@ -1,9 +1,35 @@
-//! What the user declares: the workflow document as types. The JSON Schema for editors is generated from them.
+//! What the user declares: the workflow document as types, its reader, its rules and its diagnostics.
+//!
+//! * [`parse`](fn@parse): text to specification, or to everything that is wrong with it, each with its place.
+//! * [`check`](fn@check): the rules of meaning on the types, for specifications built in Rust.
+//! * [`resolve_inputs`]: what a run is started with, against the workflow's params.
+//! * [`workflow_schema`]: the JSON Schema for editors.
+//! * [`codes`]: every rule, with cause and cure.
+//!
+//! A text becomes a tree of JSON values with places (`tree`), the tree becomes the types (`decode`), the types are
+//! checked (`check`). Problems carry JSON Pointers; places in the text are added at the end.
 
+mod check;
+pub mod codes;
+mod decode;
 mod diagnostic;
+mod inputs;
+mod parse;
+mod problem;
+mod schema;
+mod tree;
 mod types;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use check::{CheckOptions, check};
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use inputs::{input_from_text, resolve_inputs};
+pub use parse::{Format, Parsed, parse, parse_bytes};
+pub use schema::workflow_schema;
+pub use tree::{DEPTH_MAX, DOCUMENT_BYTES_MAX, VALUES_MAX};
 pub use types::{
     Backoff, Defaults, EdgeSpec, FailureAction, Jitter, Join, OnFailure, ParamKind, ParamSpec, RetryPolicy, Seconds,
     TaskNode, TaskSpec, WorkflowOnFailure, WorkflowSpec,

@@ -1,0 +1,98 @@
+//! Numbers in their ranges.
+
+use super::Checks;
+use crate::spec::{
+    Defaults, FailureAction, OnFailure, RetryPolicy, Seconds, codes,
+    problem::{At, Problem},
+};
+
+/// A hundred years: longer is a mistake.
+const SECONDS_MAX: f64 = 100.0 * 365.25 * 86_400.0;
+const ATTEMPTS_MAX: u32 = 1000;
+const COEFFICIENT_MAX: f64 = 1000.0;
+
+impl Checks<'_> {
+    pub(super) fn limits(&mut self) {
+        let root = At::ROOT;
+        let spec = self.spec;
+        self.positive(spec.timeout_seconds, &root, "timeout_seconds");
+        if spec.max_parallel_nodes == Some(0) {
+            let message = "`max_parallel_nodes` is 1 or more; with 0 nothing could run";
+            self.add(Problem::new(&codes::OUT_OF_RANGE, "/max_parallel_nodes", message));
+        }
+        if let Some(Defaults { retry_policy, timeout_seconds, on_failure, .. }) = &spec.defaults {
+            let at = root.key("defaults");
+            self.positive(*timeout_seconds, &at, "timeout_seconds");
+            self.retry_policy(retry_policy.as_ref(), &at);
+            self.on_failure(on_failure.as_ref(), &at);
+        }
+        let nodes = root.key("nodes");
+        for (index, node) in spec.nodes.iter().enumerate() {
+            let at = nodes.index(index);
+            self.positive(node.timeout_seconds, &at, "timeout_seconds");
+            self.positive(node.deadline_seconds, &at, "deadline_seconds");
+            self.retry_policy(node.retry_policy.as_ref(), &at);
+            self.on_failure(node.on_failure.as_ref(), &at);
+            let default = spec.defaults.as_ref().and_then(|defaults| defaults.timeout_seconds);
+            if let (Some(timeout), Some(deadline)) = (node.timeout_seconds.or(default), node.deadline_seconds)
+                && deadline.0 <= timeout.0
+            {
+                let message = format!(
+                    "the deadline of {} s for all attempts is not longer than the {} s that one attempt may take",
+                    deadline.0, timeout.0
+                );
+                let problem = Problem::new(&codes::DEADLINE_TOO_SHORT, at.key("deadline_seconds"), message);
+                self.add(problem.help(codes::DEADLINE_TOO_SHORT.cure));
+            }
+        }
+    }
+
+    fn positive(&mut self, value: Option<Seconds>, parent: &At<'_>, name: &str) {
+        if let Some(Seconds(seconds)) = value
+            && !(seconds > 0.0 && seconds <= SECONDS_MAX)
+        {
+            let message = format!("`{name}` is more than 0 and at most {SECONDS_MAX} seconds; this is {seconds}");
+            self.add(Problem::new(&codes::OUT_OF_RANGE, parent.key(name), message));
+        }
+    }
+
+    fn retry_policy(&mut self, policy: Option<&RetryPolicy>, parent: &At<'_>) {
+        let Some(policy) = policy else { return };
+        let at = parent.key("retry_policy");
+        if policy.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
+            let message = format!("`max_attempts` is between 1 and {ATTEMPTS_MAX}; 1 means never again");
+            self.add(Problem::new(&codes::OUT_OF_RANGE, at.key("max_attempts"), message));
+        }
+        if policy.backoff_coefficient.is_some_and(|factor| !(1.0..=COEFFICIENT_MAX).contains(&factor)) {
+            let message = format!("`backoff_coefficient` is between 1 and {COEFFICIENT_MAX}");
+            self.add(Problem::new(&codes::OUT_OF_RANGE, at.key("backoff_coefficient"), message));
+        }
+        let intervals = [
+            ("initial_interval_seconds", policy.initial_interval_seconds),
+            ("max_interval_seconds", policy.max_interval_seconds),
+        ];
+        for (name, interval) in intervals {
+            if interval.is_some_and(|Seconds(seconds)| !(0.0..=SECONDS_MAX).contains(&seconds)) {
+                let message = format!("`{name}` is between 0 and {SECONDS_MAX} seconds");
+                self.add(Problem::new(&codes::OUT_OF_RANGE, at.key(name), message));
+            }
+        }
+        let never = policy.do_not_retry_on.as_deref().unwrap_or_default();
+        for (index, kind) in never.iter().enumerate() {
+            if policy.retry_on.as_ref().is_some_and(|retried| retried.contains(kind)) {
+                let message = format!("`{kind}` is in `retry_on` too; it is never retried");
+                let problem = Problem::new(&codes::RETRY_CONFLICT, at.key("do_not_retry_on").index(index), message);
+                self.add(problem.help(codes::RETRY_CONFLICT.cure));
+            }
+        }
+    }
+
+    fn on_failure(&mut self, on_failure: Option<&OnFailure>, parent: &At<'_>) {
+        if let Some(OnFailure { action: FailureAction::Fail, output: Some(_) }) = on_failure {
+            let message = "`output` stands in for a failed node's output with `action: continue` only";
+            let at = parent.key("on_failure");
+            let problem = Problem::new(&codes::UNUSED_OUTPUT, at.key("output"), message);
+            self.add(problem.help(codes::UNUSED_OUTPUT.cure));
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! From a JSON value to the types, by hand: all problems of shape at once, each with its place and its cure.
+//!
+//! Where something is wrong the field is left out, or a placeholder stands in, so that the checks of meaning can still
+//! look at the rest. A specification with problems never leaves the parser.
+
+mod duration;
+mod edge;
+mod fields;
+mod node;
+mod policy;
+mod workflow;
+
+use super::problem::{Problem, Problems};
+use crate::expr::Nearest;
+
+pub(crate) use fields::{Fields, kind_of};
+pub(crate) use workflow::workflow;
+
+/// Stands for an id that could not be read and has been reported.
+pub(crate) const UNREADABLE: &str = "\0";
+
+/// What decoding needs besides the value.
+pub(crate) struct Decoder<'p> {
+    problems: &'p mut Problems,
+    nearest: Nearest,
+}
+
+impl<'p> Decoder<'p> {
+    pub(crate) fn new(problems: &'p mut Problems) -> Self {
+        Self { problems, nearest: Nearest::default() }
+    }
+
+    pub(crate) fn add(&mut self, problem: Problem) {
+        self.problems.add(problem);
+    }
+}

@@ -1,0 +1,120 @@
+//! A node.
+
+use serde_json::Value;
+
+use super::{Decoder, UNREADABLE, fields::Fields};
+use crate::{
+    ids::{HandlerId, NodeId},
+    spec::{
+        Join, TaskNode, TaskSpec, codes,
+        problem::{At, Problem},
+    },
+};
+
+const KNOWN: [&str; 14] = [
+    "id",
+    "name",
+    "description",
+    "task",
+    "inputs",
+    "depends_on",
+    "when",
+    "join",
+    "retry_policy",
+    "timeout_seconds",
+    "deadline_seconds",
+    "on_failure",
+    "hints",
+    "metadata",
+];
+
+const RESERVED: [&str; 12] = [
+    "workflow",
+    "group",
+    "approval",
+    "wait",
+    "output_schema",
+    "foreach",
+    "parallelism",
+    "repeat",
+    "heartbeat_seconds",
+    "cache",
+    "budget",
+    "limits",
+];
+
+/// What a node runs: at most one of these.
+const WORK: [&str; 5] = ["task", "workflow", "group", "approval", "wait"];
+
+const JOINS: [&str; 5] = ["no_failure", "all_success", "any_success", "all_done", "any_failure"];
+
+impl Decoder<'_> {
+    /// A node; a placeholder if it cannot be read, so that the others keep their places.
+    pub(crate) fn node(&mut self, value: &Value, at: &At<'_>) -> TaskNode {
+        let Some(fields) = self.mapping(value, at, "a node") else { return blank(UNREADABLE.to_owned()) };
+        self.only(&fields, "a node", &KNOWN, &RESERVED);
+        let work: Vec<&str> = WORK.into_iter().filter(|kind| fields.map.contains_key(*kind)).collect();
+        if work.len() > 1 {
+            let listed: Vec<String> = work.iter().map(|kind| format!("`{kind}`")).collect();
+            let message = format!("a node has one kind of work; this one has {}", listed.join(" and "));
+            self.add(Problem::new(&codes::SEVERAL_KINDS_OF_WORK, at.key(work[1]), message).on_key());
+        }
+        let mut node = blank(self.required_id(&fields, "id", "a node"));
+        node.name = self.text(&fields, "name");
+        node.description = self.text(&fields, "description");
+        node.spec = TaskSpec {
+            task: self.text(&fields, "task").map(HandlerId::new),
+            inputs: self.free_map(&fields, "inputs"),
+            hints: self.hints(&fields),
+        };
+        node.depends_on = self.depends_on(&fields);
+        node.when = self.condition(&fields, "when");
+        node.join = self.word(&fields, "join", &JOINS, &[]).unwrap_or_default();
+        node.retry_policy = self.retry_policy(&fields);
+        node.timeout_seconds = self.seconds(&fields, "timeout_seconds");
+        node.deadline_seconds = self.seconds(&fields, "deadline_seconds");
+        node.on_failure = self.on_failure(&fields);
+        node.metadata = self.free_map(&fields, "metadata");
+        node
+    }
+
+    fn depends_on(&mut self, fields: &Fields<'_>) -> Vec<NodeId> {
+        let Some(items) = self.list(fields, "depends_on", None) else { return Vec::new() };
+        let at = fields.at.key("depends_on");
+        let ids =
+            items.iter().enumerate().map(|(index, item)| NodeId::new(self.id(item, &at.index(index), "depends_on")));
+        ids.collect()
+    }
+
+    /// A condition. `when: true` is one too.
+    pub(crate) fn condition(&mut self, fields: &Fields<'_>, name: &str) -> Option<String> {
+        match fields.get(name)? {
+            Value::Bool(flag) => Some(flag.to_string()),
+            Value::String(text) => Some(text.clone()),
+            other => {
+                let message =
+                    format!("`{name}` is an expression, as a text; this is {}", super::fields::kind_of(other));
+                let help = "write it without braces, as in `when: nodes.a.output.ok`";
+                self.add(Problem::new(&codes::WRONG_TYPE, fields.at.key(name), message).help(help));
+                None
+            }
+        }
+    }
+}
+
+fn blank(id: String) -> TaskNode {
+    TaskNode {
+        id: NodeId::new(id),
+        name: None,
+        description: None,
+        spec: TaskSpec::default(),
+        depends_on: Vec::new(),
+        when: None,
+        join: Join::default(),
+        retry_policy: None,
+        timeout_seconds: None,
+        deadline_seconds: None,
+        on_failure: None,
+        metadata: serde_json::Map::new(),
+    }
+}
