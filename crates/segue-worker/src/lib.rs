@@ -10,6 +10,7 @@
 //! prints is a log line and can never be taken for a message.
 
 pub mod contain;
+pub mod environment;
 pub mod pointer;
 pub mod pool;
 pub mod process;
