@@ -42,6 +42,7 @@ impl Run {
                 }
             }
             EventKind::RunReopened {} => self.reopen(event.time),
+            EventKind::RunCancelling { .. } if planted!(GoesOnAfterCancel) => {}
             EventKind::RunCancelling { by, reason } => {
                 self.state.phase = Phase::Stopping { by: *by, reason: reason.clone() };
                 self.state.timers.clear();
@@ -90,7 +91,9 @@ impl Run {
                 if reason.code == SkipCode::JoinNeverHolds {
                     self.state.failures.push(ix);
                 }
-                self.tell_dependents(ix);
+                if !planted!(ForgetsSkipCascade) {
+                    self.tell_dependents(ix);
+                }
             }
             EventKind::TaskCancelled { usage } => {
                 self.end_attempt(ix, event, *usage);
@@ -116,7 +119,8 @@ impl Run {
             task.deadline_at = deadline.map(|span| event.time.plus(span));
         }
         let (timeout_at, deadline_at) = (task.timeout_at, task.deadline_at);
-        self.state.timers.extend(timeout_at.map(|time| (time, Timer::Attempt(ix))));
+        let attempt_end = timeout_at.filter(|_| !planted!(LosesTimeouts));
+        self.state.timers.extend(attempt_end.map(|time| (time, Timer::Attempt(ix))));
         if is_first {
             self.state.timers.extend(deadline_at.map(|time| (time, Timer::Deadline(ix))));
         }
@@ -130,7 +134,7 @@ impl Run {
         let task = self.task_mut(ix);
         task.usage += usage;
         task.result_seq = Some(event.seq);
-        if let Some(time) = task.timeout_at.take() {
+        if let Some(time) = task.timeout_at.take().filter(|_| !planted!(KeepsOldTimers)) {
             self.state.timers.remove(&(time, Timer::Attempt(ix)));
         }
     }
@@ -139,6 +143,7 @@ impl Run {
         let task = self.task_mut(ix);
         match lost {
             None | Some(Loss::Worker) => task.failures += 1,
+            Some(Loss::Engine) if planted!(CountsEngineLosses) => task.failures += 1,
             Some(Loss::Engine) => task.engine_losses += 1,
             Some(Loss::Drained) => {}
         }
@@ -153,6 +158,9 @@ impl Run {
                 self.keep_output(ix, output);
             }
             None => self.state.failures.push(ix),
+        }
+        if planted!(ContinueCountsAsFailure) {
+            self.state.failures.push(ix);
         }
     }
 
@@ -208,10 +216,14 @@ impl Run {
 
     fn count_for_dependents(&mut self, ix: TaskIx) {
         self.task_mut(ix).told = true;
+        if planted!(DropsValuesTooEarly) {
+            self.task_mut(ix).output = None;
+        }
         let plan = self.plan.clone();
         for edge in &plan.node(self.task(ix).node).dependents {
             let to = Self::sibling(ix, edge.to);
-            let when = edge.when.as_ref().filter(|_| self.task(ix).status != Status::Skipped);
+            let is_asked = self.task(ix).status != Status::Skipped && !planted!(IgnoresEdgeConditions);
+            let when = edge.when.as_ref().filter(|_| is_asked);
             let untaken = match when.map(|when| self.is_true(when, ix)) {
                 None | Some(Ok(true)) => None,
                 Some(Ok(false)) => Some(None),
@@ -283,7 +295,8 @@ impl Run {
 
     fn go_live(&mut self, now: Timestamp) {
         self.state.phase = Phase::Live;
-        self.state.timers.extend(self.plan.timeout.map(|span| (now.plus(span), Timer::Run)));
+        let timeout = self.plan.timeout.filter(|_| !planted!(LosesRunTimeout));
+        self.state.timers.extend(timeout.map(|span| (now.plus(span), Timer::Run)));
     }
 
     fn end(&mut self, time: Timestamp, status: Status) {
@@ -300,9 +313,10 @@ impl Run {
         self.state.failures.clear();
         self.go_live(now);
         for ix in self.arena() {
-            if !self.task(ix).is_kept() {
+            if !self.task(ix).is_kept() || (planted!(ReopenRunsSuccessesAgain) && self.task(ix).attempt > 0) {
                 let node = plan.node(self.task(ix).node);
                 self.task_mut(ix).reset(node);
+                self.task_mut(ix).attempt *= u32::from(!planted!(ReopenForgetsAttempts));
                 self.state.open += 1;
             }
         }

@@ -1,10 +1,13 @@
 //! Decisions: what an input means.
 
+use std::time::Duration;
+
 use super::{Input, Phase, Rejected, Run, TaskIx, Timer, join::Verdict, task::ENGINE_LOSSES_MAX};
 use crate::{
     event::{CancelCause, Event, EventKind},
     ids::{NodeId, TaskId},
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
+    plan::RetryRule,
     status::Status,
     time::Timestamp,
 };
@@ -47,12 +50,13 @@ impl Run {
 
     fn accept(&mut self, events: &mut Vec<Event>, task: &TaskId, now: Timestamp) -> Result<(), Rejected> {
         let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
-        let is_due = self.task(ix).due.is_some_and(|due| due <= now && self.state.delayed.contains(&(due, ix)));
-        let has_room = self.plan.max_parallel.is_none_or(|most| self.state.running.len() < most);
-        if self.state.phase != Phase::Live || !has_room || !(is_due || self.state.ready.contains(&ix)) {
+        let is_over = |due| due <= now || planted!(StartsBeforeDue);
+        let is_due = self.task(ix).due.is_some_and(|due| is_over(due) && self.state.delayed.contains(&(due, ix)));
+        let is_ready = is_due || self.state.ready.contains(&ix) || planted!(AcceptsTasksTwice);
+        if self.state.phase != Phase::Live || self.room() == 0 || !is_ready {
             return Err(Rejected::NotReady);
         }
-        let attempt = self.task(ix).attempt + 1;
+        let attempt = self.task(ix).attempt + 1 + u32::from(planted!(AttemptOffByOne));
         self.record_about(events, now, ix, Some(attempt), EventKind::TaskStarted {});
         Ok(())
     }
@@ -61,7 +65,9 @@ impl Run {
     fn running_attempt(&self, task: &TaskId, attempt: u32) -> Result<TaskIx, Rejected> {
         let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
         let known = self.task(ix);
-        if known.status == Status::Running && known.attempt == attempt { Ok(ix) } else { Err(Rejected::Stale) }
+        let is_current = known.attempt == attempt || planted!(AcceptsStaleAnswers);
+        let runs = known.status == Status::Running || planted!(AcceptsAnswersTwice);
+        if runs && is_current { Ok(ix) } else { Err(Rejected::Stale) }
     }
 
     fn end_of_attempt(
@@ -73,6 +79,9 @@ impl Run {
         now: Timestamp,
     ) {
         let failure = match outcome {
+            TaskOutcome::Succeeded { usage, .. } if planted!(LosesSuccessOnCancel) && self.is_stopping() => {
+                Failure { error: TaskError::new(ErrorKind::Cancelled, "too late"), lost: None, usage, jitter }
+            }
             TaskOutcome::Succeeded { output, usage, warnings } => {
                 let kind = EventKind::TaskSucceeded { output, usage, warnings };
                 self.record_about(events, now, ix, Some(self.task(ix).attempt), kind);
@@ -93,6 +102,9 @@ impl Run {
 
     fn fail_attempt(&mut self, events: &mut Vec<Event>, ix: TaskIx, failure: Failure, now: Timestamp) {
         let attempt = Some(self.task(ix).attempt);
+        if planted!(ChangesStateBesideTheLog) {
+            self.task_mut(ix).engine_losses += 1;
+        }
         if self.is_stopping() {
             self.record_about(events, now, ix, attempt, EventKind::TaskCancelled { usage: failure.usage });
             return;
@@ -111,16 +123,21 @@ impl Run {
         let task = self.task(ix);
         match failure.lost {
             Some(Loss::Drained) => return Some(now),
-            Some(Loss::Engine) => return (task.engine_losses + 1 < ENGINE_LOSSES_MAX).then_some(now),
+            Some(Loss::Engine) => {
+                let is_harmless = task.engine_losses + 1 < ENGINE_LOSSES_MAX || planted!(QuarantinesNobody);
+                return is_harmless.then_some(now);
+            }
             Some(Loss::Worker) | None => {}
         }
         let rule = &self.node_of(ix).retry;
         let failures = task.failures + 1;
-        if failures >= rule.backoff.attempts_max || !rule.allows(&failure.error) {
+        let is_last = failures >= rule.backoff.attempts_max + u32::from(planted!(RetriesWithoutAttemptsLeft));
+        if is_last || !(rule.allows(&failure.error) || planted!(RetriesPermanentErrors)) {
             return None;
         }
-        let due = now.plus(rule.pause(failures, &failure.error, failure.jitter));
-        task.deadline_at.is_none_or(|deadline| due < deadline).then_some(due)
+        let due = now.plus(pause(rule, failures, failure));
+        let in_time = task.deadline_at.is_none_or(|deadline| due < deadline) || planted!(RetriesAfterDeadline);
+        in_time.then_some(due)
     }
 
     fn fail_for_good(&mut self, events: &mut Vec<Event>, ix: TaskIx, failure: Failure, now: Timestamp) {
@@ -177,7 +194,8 @@ impl Run {
     /// Nothing new starts. What waits is over at once; what runs is no longer owed, and its end is awaited.
     fn stop(&mut self, events: &mut Vec<Event>, by: CancelCause, reason: String, now: Timestamp) {
         self.record(events, now, EventKind::RunCancelling { by, reason });
-        let waiting: Vec<TaskIx> = self.arena().filter(|&ix| self.task(ix).status == Status::Pending).collect();
+        let waits = |ix: &TaskIx| self.task(*ix).status == Status::Pending && !planted!(CancelForgetsWhatWaits);
+        let waiting: Vec<TaskIx> = self.arena().filter(waits).collect();
         for ix in waiting {
             self.record_about(events, now, ix, None, EventKind::TaskCancelled { usage: Usage::default() });
         }
@@ -205,7 +223,8 @@ impl Run {
             let node = error.node.as_ref().map_or("", NodeId::as_str);
             self.stop(events, CancelCause::Failure, format!("{node} failed: {}", error.message), now);
         }
-        if self.state.open == 0 && !self.status().is_terminal() {
+        let running = if planted!(EndsWhileSomethingRuns) { self.state.running.len() } else { 0 };
+        if self.state.open == running && !self.status().is_terminal() {
             let kind = self.ending();
             self.record(events, now, kind);
         }
@@ -234,7 +253,7 @@ impl Run {
 
     /// The first failure that nothing takes care of, whatever comes.
     fn unhandled_failure(&self) -> Option<TaskError> {
-        let ix = *self.state.failures.iter().find(|&&ix| !self.is_handled(ix))?;
+        let ix = *self.state.failures.iter().find(|&&ix| !self.is_handled(ix) && !planted!(ReportsFailureAsSuccess))?;
         let id = &self.node_of(ix).id;
         let mut error = match &self.task(ix).error {
             Some(error) => error.clone(),
@@ -281,8 +300,18 @@ impl Run {
 
     fn push(&mut self, events: &mut Vec<Event>, event: Event) {
         self.apply(&event);
-        events.push(event);
+        let gap = u64::from(planted!(LeavesAGapInSeq) && matches!(event.kind, EventKind::TaskFailed { .. }));
+        events.push(Event { seq: event.seq + gap, ..event });
     }
+}
+
+/// How long to wait before the next attempt.
+fn pause(rule: &RetryRule, failures: u32, failure: &Failure) -> Duration {
+    if planted!(IgnoresRetryAfter) && failure.error.retry_after.is_some() {
+        return Duration::ZERO;
+    }
+    let jitter = if planted!(IgnoresJitter) { 1.0 } else { failure.jitter };
+    rule.pause(failures, &failure.error, jitter)
 }
 
 /// One draw for many tasks: each gets its own point of `[0, 1)`, so that what fails together is not retried together.

@@ -15,6 +15,23 @@
 //! join is a comparison of these counters. Tasks live in one arena, addressed by [`TaskIx`]; the nodes of the workflow
 //! are its first block, and whatever repeats nodes (instances, iterations) appends blocks of its own.
 
+#[cfg(feature = "mutants")]
+pub mod mutants;
+
+/// Is this bug planted? Never in a build without the feature `mutants`.
+#[cfg(feature = "mutants")]
+macro_rules! planted {
+    ($name:ident) => {
+        $crate::run::mutants::is_planted($crate::run::mutants::Mutant::$name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! planted {
+    ($name:ident) => {
+        false
+    };
+}
+
 mod apply;
 mod fold;
 mod handle;
@@ -225,12 +242,13 @@ impl Run {
 
     /// The tasks that may be accepted at `now`, in order: ready, due, and within `max_parallel_nodes`.
     pub fn ready(&self, now: Timestamp) -> impl Iterator<Item = &TaskId> {
-        let room = match (&self.state.phase, self.plan.max_parallel) {
-            (Phase::Live, None) => usize::MAX,
-            (Phase::Live, Some(most)) => most.saturating_sub(self.state.running.len()),
-            _ => 0,
-        };
-        let due = self.state.delayed.iter().take_while(move |(time, _)| *time <= now).map(|&(_, ix)| ix);
+        let room = if self.state.phase == Phase::Live { self.room() } else { 0 };
+        let due = self
+            .state
+            .delayed
+            .iter()
+            .take_while(move |(time, _)| *time <= now || planted!(StartsBeforeDue))
+            .map(|&(_, ix)| ix);
         due.chain(self.state.ready.iter().copied()).take(room).map(|ix| self.task_id(ix))
     }
 
@@ -242,8 +260,17 @@ impl Run {
     /// When the run wants to be woken: the next timer, or the next retry that is not due yet.
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timer = self.state.timers.first().map(|&(time, _)| time);
-        let retry = self.state.delayed.iter().map(|&(time, _)| time).find(|&time| time > now);
+        let retry =
+            self.state.delayed.iter().map(|&(time, _)| time).find(|&time| time > now || planted!(WakesInThePast));
         timer.into_iter().chain(retry).min()
+    }
+
+    /// How many more tasks may run at once.
+    fn room(&self) -> usize {
+        match self.plan.max_parallel {
+            Some(most) if !planted!(ForgetsMaxParallel) => most.saturating_sub(self.state.running.len()),
+            _ => usize::MAX,
+        }
     }
 
     fn find(&self, task: &TaskId) -> Option<TaskIx> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use segue_core::{
     event::{Event, EventKind},
     ids::TaskId,
+    outcome::TaskOutcome,
     ports::TaskRow,
     run::{Command, Input, Run},
     status::Status,
@@ -114,6 +115,34 @@ pub(super) fn woke(
         return Err(format!("woken for nothing, it records {events:?}"));
     }
     Ok(())
+}
+
+/// An answer is recorded as it was given: its output, its error, what it consumed.
+pub(super) fn answer(given: &TaskOutcome, events: &[Event]) -> Result<(), String> {
+    let recorded = match (given, events.first().map(|event| &event.kind)) {
+        (TaskOutcome::Succeeded { output, usage, warnings }, Some(kind)) => {
+            let (output, usage, warnings) = (output.clone(), *usage, warnings.clone());
+            *kind == EventKind::TaskSucceeded { output, usage, warnings }
+        }
+        (TaskOutcome::Failed { error: given, usage: used }, Some(kind)) => match kind {
+            EventKind::TaskRetrying { error, usage, lost: None, .. } => error == given && usage == used,
+            EventKind::TaskFailed { error, usage, lost: None, .. } => error == given && usage == used,
+            EventKind::TaskCancelled { usage } => usage == used,
+            _ => false,
+        },
+        (TaskOutcome::Cancelled { usage: used }, Some(kind)) => match kind {
+            EventKind::TaskFailed { usage, lost: None, .. } | EventKind::TaskCancelled { usage } => usage == used,
+            EventKind::TaskRetrying { usage, lost: None, .. } => usage == used,
+            _ => false,
+        },
+        (TaskOutcome::Lost { by, .. }, Some(kind)) => match kind {
+            EventKind::TaskRetrying { lost, .. } | EventKind::TaskFailed { lost, .. } => *lost == Some(*by),
+            EventKind::TaskCancelled { .. } => true,
+            _ => false,
+        },
+        (_, None) => false,
+    };
+    if recorded { Ok(()) } else { Err(format!("the answer {given:?} is recorded as {:?}", events.first())) }
 }
 
 /// A drawn pause is the computed one times the draw.

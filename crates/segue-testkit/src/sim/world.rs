@@ -282,8 +282,8 @@ impl World {
         self.coverage.saw("input");
         let is_due = check::is_due(&self.auditor, &input, self.now);
         let (late, run_was_late) = (self.auditor.overdue(self.now), self.auditor.run_overdue(self.now));
-        let drawn = match &input {
-            Input::TaskEnded { jitter, .. } => Some(*jitter),
+        let answer = match &input {
+            Input::TaskEnded { jitter, outcome, .. } => Some((*jitter, outcome.clone())),
             _ => None,
         };
         let is_wake = matches!(input, Input::Woke { .. });
@@ -296,9 +296,12 @@ impl World {
                 }
                 for event in &events {
                     self.auditor.observe(event).map_err(|violation| violation.to_string())?;
-                    if let Some(drawn) = drawn {
+                    if let Some((drawn, _)) = answer {
                         check::jitter(event, &self.auditor, drawn)?;
                     }
+                }
+                if let Some((_, given)) = &answer {
+                    check::answer(given, &events)?;
                 }
                 if is_wake {
                     check::woke(&late, run_was_late, &events, &self.auditor, self.now)?;

@@ -1,0 +1,103 @@
+//! Bugs on purpose.
+//!
+//! The mutation test of `segue-testkit` plants one after the other and shows that the simulator finds each of them: so
+//! we know that it would find such a bug if somebody made it. Only the feature `mutants` compiles any of this; without
+//! it every `planted!(…)` in the kernel is `false`.
+
+use std::cell::Cell;
+
+thread_local! {
+    static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// Declares the mutants once, with the list of all.
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A bug that can be planted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+mutants! {
+    /// An answer counts whatever its attempt.
+    AcceptsStaleAnswers,
+    /// The second answer of an attempt counts too.
+    AcceptsAnswersTwice,
+    /// A task that runs can be accepted again.
+    AcceptsTasksTwice,
+    /// `max_parallel_nodes` is not looked at.
+    ForgetsMaxParallel,
+    /// Attempts are numbered from 2.
+    AttemptOffByOne,
+    /// One attempt more than the policy has.
+    RetriesWithoutAttemptsLeft,
+    /// `invalid_input` and all others are retried.
+    RetriesPermanentErrors,
+    /// A task may kill any number of engines.
+    QuarantinesNobody,
+    /// A lost engine costs an attempt of the policy.
+    CountsEngineLosses,
+    /// Every pause is as long as it may be.
+    IgnoresJitter,
+    /// The provider's pause is not waited out.
+    IgnoresRetryAfter,
+    /// A retry may be due after the task's deadline.
+    RetriesAfterDeadline,
+    /// A task that waits for its retry may start at once.
+    StartsBeforeDue,
+    /// No timer is set for an attempt.
+    LosesTimeouts,
+    /// The timer of an attempt outlives it.
+    KeepsOldTimers,
+    /// No timer is set for the run.
+    LosesRunTimeout,
+    /// A wake-up is wanted for a retry that is due already.
+    WakesInThePast,
+    /// A success that comes after the cancel is thrown away.
+    LosesSuccessOnCancel,
+    /// After the cancel everything goes on as before.
+    GoesOnAfterCancel,
+    /// What has not started is not cancelled.
+    CancelForgetsWhatWaits,
+    /// A failure that nothing handles is a success of the run.
+    ReportsFailureAsSuccess,
+    /// The run ends as soon as nothing waits.
+    EndsWhileSomethingRuns,
+    /// A `seq` is left out.
+    LeavesAGapInSeq,
+    /// `on_failure: continue` fails the run all the same.
+    ContinueCountsAsFailure,
+    /// What depends on a skipped task is not told.
+    ForgetsSkipCascade,
+    /// Joins take a failure for a skip.
+    CountsFailuresAsSkips,
+    /// Every edge is followed.
+    IgnoresEdgeConditions,
+    /// Values are dropped before the edges' conditions have read them.
+    DropsValuesTooEarly,
+    /// Reopening runs everything again.
+    ReopenRunsSuccessesAgain,
+    /// Reopening numbers attempts from 1 again, so that stale answers fit.
+    ReopenForgetsAttempts,
+    /// The row of the first task that changed is not written.
+    RowsMissATask,
+    /// `handle` changes what only `apply` may.
+    ChangesStateBesideTheLog,
+}
+
+/// Plants a bug in the kernel, for this thread; `None` heals it.
+pub fn plant(mutant: Option<Mutant>) {
+    PLANTED.set(mutant);
+}
+
+pub(super) fn is_planted(mutant: Mutant) -> bool {
+    PLANTED.get() == Some(mutant)
+}
