@@ -6,11 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use segue_core::spec::{Diagnostic, Severity, WorkflowSpec};
-use crate::spec_shim::{self as spec, CheckOptions, Format};
+use segue_core::{
+    ids::HandlerId,
+    spec::{self, CheckOptions, Diagnostic, Severity, WorkflowSpec},
+};
 use serde_json::json;
 
 use crate::{
+    config::Settings,
     exit::Exit,
     failure::{Failure, Outcome},
     render::diagnostics::{Source, for_people},
@@ -34,31 +37,29 @@ pub(crate) struct Document {
 
 impl Document {
     /// Reads and checks `file`; `-` is stdin. Fails only where there is nothing to check.
-    pub(crate) fn read(file: &str) -> Outcome<Self> {
+    pub(crate) fn read(file: &str, settings: &Settings) -> Outcome<Self> {
         let (name, bytes) = if file == "-" {
             ("<stdin>".to_owned(), bounded(io::stdin().lock()))
         } else {
             (file.to_owned(), File::open(file).and_then(bounded))
         };
         let bytes = bytes.map_err(|error| cannot_read(file, &error))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            Failure::invalid(format!("{name}:{line}: not UTF-8 text")).help("save the file as UTF-8")
-        })?;
-        let folder = if file == "-" { Path::new(".") } else { Path::new(file).parent().unwrap_or(Path::new(".")) };
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let base_dir = folder.canonicalize().map_err(|error| cannot_read(&folder.display().to_string(), &error))?;
-
-        let options = CheckOptions { handlers: wiring::handlers(), ..CheckOptions::default() };
-        let parsed = spec::parse(&text, format_of(file), &options);
-        let (spec, mut diagnostics) = (parsed.spec.clone(), parsed.diagnostics.clone());
-        if let Some(spec) = &spec {
-            diagnostics.extend(wiring::translate_workflow(spec).into_iter().map(|mut problem| {
-                problem.span = problem.span.or_else(|| parsed.locate(&problem.path));
-                problem
-            }));
+        let options = CheckOptions {
+            handlers: wiring::handlers(),
+            default_handler: Some(HandlerId::new(settings.default_task.as_str())),
+        };
+        let mut parsed = spec::parse_bytes(&bytes, (file != "-").then_some(file), &options);
+        if let Some(workflow) = &parsed.spec {
+            let found = wiring::translate_workflow(workflow);
+            parsed.add(found);
         }
-        Ok(Self { name, text, spec, diagnostics, base_dir })
+        Ok(Self {
+            name,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            spec: parsed.spec,
+            diagnostics: parsed.diagnostics,
+            base_dir: folder_of(file)?,
+        })
     }
 
     /// Are there errors, or, if `strict`, warnings?
@@ -98,9 +99,11 @@ fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn format_of(file: &str) -> Format {
-    let is_json = Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    if is_json { Format::Json } else { Format::Yaml }
+/// The folder that a document's relative paths start in: its own, or of one from stdin the current one.
+fn folder_of(file: &str) -> Outcome<PathBuf> {
+    let parent = Path::new(file).parent().filter(|parent| file != "-" && !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
+    folder.canonicalize().map_err(|error| cannot_read(&folder.display().to_string(), &error))
 }
 
 fn cannot_read(file: &str, error: &io::Error) -> Failure {

@@ -14,6 +14,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What is wrong, in a sentence without a full stop.
     pub(crate) message: String,
+    /// More about what is wrong.
+    pub(crate) notes: Vec<String>,
     /// What to do next.
     pub(crate) help: Vec<String>,
     /// Problems of a document, as the program's form of the message has them.
@@ -25,7 +27,7 @@ pub(crate) type Outcome<T = Exit> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), help: Vec::new(), details: None }
+        Self { exit, message: message.into(), notes: Vec::new(), help: Vec::new(), details: None }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -44,6 +46,13 @@ impl Failure {
         Self::new(Exit::Internal, message).help("this is a fault of Segue; `-vv` shows more, please report it")
     }
 
+    /// Adds more about what is wrong.
+    #[must_use]
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
     /// Adds what to do next. May be called more than once.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -60,7 +69,8 @@ impl Failure {
 
     /// The failure for programs: one object.
     pub(crate) fn to_json(&self) -> Value {
-        let mut error = json!({ "code": self.exit.name(), "message": self.message, "help": self.help });
+        let mut error =
+            json!({ "code": self.exit.name(), "message": self.message, "notes": self.notes, "help": self.help });
         if let Some(details) = &self.details {
             error["diagnostics"] = details.clone();
         }
@@ -90,8 +100,9 @@ impl From<StoreError> for Failure {
             }
             StoreError::Full(_) => Self::new(Exit::Unreachable, message)
                 .help("make room on that disk, then `segue resume --all` goes on with what was interrupted"),
-            StoreError::Broken(_) => Self::new(Exit::Unreachable, message)
-                .help("`segue doctor` says more; --store names another store"),
+            StoreError::Broken(_) => {
+                Self::new(Exit::Unreachable, message).help("`segue doctor` says more; --store names another store")
+            }
         }
     }
 }
@@ -101,15 +112,14 @@ impl From<OrchestratorError> for Failure {
         match error {
             OrchestratorError::Store(error) => error.into(),
             OrchestratorError::NotFound(what) => StoreError::NotFound(what).into(),
-            OrchestratorError::Conflict(message) => Self::new(Exit::Conflict, message)
-                .help("`segue runs show RUN` shows how things stand"),
+            OrchestratorError::Conflict(message) => {
+                Self::new(Exit::Conflict, message).help("`segue runs show RUN` shows how things stand")
+            }
             OrchestratorError::Invalid(diagnostics) => {
                 let mut failure = Self::invalid("the workflow or its inputs are not valid");
                 for problem in &diagnostics {
-                    failure = failure.help(match &problem.help {
-                        Some(help) => format!("{}: {}; {help}", problem.path, problem.message),
-                        None => format!("{}: {}", problem.path, problem.message),
-                    });
+                    failure = failure.note(format!("{}: {}", problem.path, problem.message));
+                    failure = problem.help.iter().fold(failure, |failure, help| failure.help(help));
                 }
                 failure.details(json!(diagnostics))
             }

@@ -20,7 +20,6 @@ mod logs;
 mod render;
 mod run_ref;
 mod signals;
-mod spec_shim;
 mod terminal;
 mod wiring;
 

@@ -24,7 +24,8 @@ fn frame() -> MutexGuard<'static, Frame> {
 /// Writes a line of data to stdout. A reader that has gone (`| head`) ends the process without a complaint.
 pub(crate) fn print(line: impl AsRef<str>) {
     let mut out = io::stdout().lock();
-    let written = out.write_all(line.as_ref().as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    let written =
+        out.write_all(line.as_ref().as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
     if let Err(error) = written {
         let code = if error.kind() == io::ErrorKind::BrokenPipe { 0 } else { 1 };
         std::process::exit(code);

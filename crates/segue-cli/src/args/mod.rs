@@ -83,11 +83,14 @@ pub(crate) enum Top {
   segue resume 0199a3f2                  the unique beginning of a run's id")]
     Resume(ResumeArgs),
     /// List, show, follow, cancel and retry runs
-    #[command(subcommand, before_help = "\
+    #[command(
+        subcommand,
+        before_help = "\
   segue runs list
   segue runs show @last
   segue runs watch @last                 follow a run, from any process
-  segue runs cancel 0199a3f2             from any process, too")]
+  segue runs cancel 0199a3f2             from any process, too"
+    )]
     Runs(RunsCommand),
     /// Draw a workflow, or a run with the states of its tasks
     #[command(before_help = "\
@@ -101,9 +104,12 @@ pub(crate) enum Top {
   segue schema events")]
     Schema(SchemaArgs),
     /// Show the settings in force
-    #[command(subcommand, before_help = "\
+    #[command(
+        subcommand,
+        before_help = "\
   segue config show
-  segue config show --origin             and where each value comes from")]
+  segue config show --origin             and where each value comes from"
+    )]
     Config(ConfigCommand),
     /// Check whether this machine can run workflows; say what to do where it cannot
     #[command(before_help = "\

@@ -82,7 +82,11 @@ pub(super) struct Watch<'a> {
 }
 
 /// Follows the run until it ends or somebody says stop. Ctrl-C cancels a run that this process carries out.
-pub(super) async fn watch(store: &std::sync::Arc<dyn RunStore>, mut signals: Signals, what: Watch<'_>) -> Outcome<Seen> {
+pub(super) async fn watch(
+    store: &std::sync::Arc<dyn RunStore>,
+    mut signals: Signals,
+    what: Watch<'_>,
+) -> Outcome<Seen> {
     let bus = what.driven_by.map(|session| &*session.bus as &dyn EventBus);
     let mut follow = Follow::new(store.clone(), bus, what.run, what.after).await?;
     let row = store.get_run(what.run).await?;

@@ -23,7 +23,7 @@ pub(super) async fn graph(args: GraphArgs, settings: Settings) -> Outcome {
             return Err(Failure::not_found(format!("`{}` is neither a file nor a run", args.subject))
                 .help("name a workflow document, or a run as `segue runs list` shows it"));
         }
-        let (spec, _) = Document::read(&args.subject)?.into_workflow(false)?;
+        let (spec, _) = Document::read(&args.subject, &settings)?.into_workflow(false)?;
         Graph::of_spec(&spec, &settings.default_task)
     };
     terminal::print(match args.format {

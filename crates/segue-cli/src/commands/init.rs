@@ -62,7 +62,8 @@ fn write_new(dir: &Path, name: &str, text: &str) -> Outcome<bool> {
         }
     };
     written().map_err(|error| {
-        Failure::usage(format!("{} cannot be written: {error}", path.display())).help("name a folder that you may write to")
+        Failure::usage(format!("{} cannot be written: {error}", path.display()))
+            .help("name a folder that you may write to")
     })
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn dispatch(cli: Cli) -> Outcome {
     let settings = Settings::of(&resolved)?;
     logs::start(&settings)?;
     match cli.command {
-        Top::Validate(args) => validate::validate(&args),
+        Top::Validate(args) => validate::validate(&args, &settings),
         Top::Graph(args) => in_runtime(graph::graph(args, settings)),
         Top::Run(args) => in_runtime(run::run(args, settings)),
         Top::Resume(args) => in_runtime(resume::resume(args, settings)),

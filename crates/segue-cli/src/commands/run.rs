@@ -35,7 +35,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings) -> Outcome {
             .help("leave out --no-wait, or name a store: --store sqlite:PATH"));
     }
     let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    let (spec, base_dir) = Document::read(&args.file)?.into_workflow(args.json)?;
+    let (spec, base_dir) = Document::read(&args.file, &settings)?.into_workflow(args.json)?;
     let inputs = inputs::gather(&spec, args.inputs_file.as_deref(), &args.inputs)?;
     let signals = Signals::listen()?;
     let start = StartRun {
@@ -105,7 +105,11 @@ pub(super) async fn attach(
 
 /// Stops watching a run that another process carries out.
 pub(super) fn leave_others_run(run: RunId, seen: Seen) -> Exit {
-    terminal::say(format!("run {} goes on in its own process; watch it with: segue runs watch {}", short(run), short(run)));
+    terminal::say(format!(
+        "run {} goes on in its own process; watch it with: segue runs watch {}",
+        short(run),
+        short(run)
+    ));
     match seen {
         Seen::TimedOut => Exit::TimedOut,
         Seen::Waiting => Exit::RunWaiting,

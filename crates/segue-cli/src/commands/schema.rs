@@ -1,7 +1,6 @@
 //! `segue schema [workflow|events|config]`
 
-use segue_core::event;
-use crate::spec_shim as spec;
+use segue_core::{event, spec};
 
 use crate::{
     args::{SchemaArgs, SchemaSubject},

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{ReportFormat, ValidateArgs},
+    config::Settings,
     document::Document,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -12,11 +13,11 @@ use crate::{
     terminal::{self, Paint},
 };
 
-pub(super) fn validate(args: &ValidateArgs) -> Outcome {
+pub(super) fn validate(args: &ValidateArgs, settings: &Settings) -> Outcome {
     let mut documents = Vec::new();
     let mut unread: Vec<Failure> = Vec::new();
     for file in &args.files {
-        match Document::read(file) {
+        match Document::read(file, settings) {
             Ok(document) => documents.push(document),
             Err(failure) => unread.push(failure),
         }

@@ -22,9 +22,11 @@ impl World {
     /// The process's own.
     pub(crate) fn of_process() -> Outcome<Self> {
         let cwd = std::env::current_dir().map_err(|error| {
-            Failure::not_found(format!("the current folder cannot be read: {error}")).help("change to a folder that exists")
+            Failure::not_found(format!("the current folder cannot be read: {error}"))
+                .help("change to a folder that exists")
         })?;
-        let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let env =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         Ok(Self { cwd, env })
     }
 
@@ -116,7 +118,9 @@ struct Layer {
 fn read_file(file: &Path) -> Outcome<Option<Layer>> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => {
             return Err(Failure::invalid(format!("{} cannot be read: {error}", file.display()))
                 .help("make it readable, or move it away"));

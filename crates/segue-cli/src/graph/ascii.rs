@@ -29,7 +29,8 @@ pub(crate) fn ascii(graph: &Graph, paint: Paint) -> String {
         if node.join != Join::default() {
             notes.push(format!("join {}", node.join.as_str()));
         }
-        let edge_conditions = graph.edges.iter().filter(|edge| edge.to == line.node).filter_map(|edge| edge.when.as_ref());
+        let edge_conditions =
+            graph.edges.iter().filter(|edge| edge.to == line.node).filter_map(|edge| edge.when.as_ref());
         notes.extend(node.when.iter().chain(edge_conditions).map(|when| format!("when {}", one_line(when, 60))));
         text += &format!("{state}{}{}{pad}{}\n", paint.dim(&line.prefix), node.id, paint.dim(&notes.join("  ")));
     }

@@ -20,8 +20,7 @@ pub(crate) fn dot(graph: &Graph) -> String {
     for edge in &graph.edges {
         let label = edge.when.as_ref().or(graph.nodes[edge.to].when.as_ref());
         let label = label.map_or(String::new(), |when| format!(" [label={}]", quoted(when)));
-        text +=
-            &format!("  {} -> {}{label}\n", quoted(&graph.nodes[edge.from].id), quoted(&graph.nodes[edge.to].id));
+        text += &format!("  {} -> {}{label}\n", quoted(&graph.nodes[edge.from].id), quoted(&graph.nodes[edge.to].id));
     }
     text + "}"
 }

@@ -72,9 +72,10 @@ impl Graph {
             spec.nodes.iter().enumerate().map(|(at, node)| (node.id.as_str(), at)).collect();
         let mut conditions: HashMap<(usize, usize), Option<String>> = HashMap::new();
         let mut order = Vec::new();
-        let dependencies = spec.nodes.iter().flat_map(|node| {
-            node.depends_on.iter().map(move |from| (from.as_str(), node.id.as_str(), None::<&str>))
-        });
+        let dependencies = spec
+            .nodes
+            .iter()
+            .flat_map(|node| node.depends_on.iter().map(move |from| (from.as_str(), node.id.as_str(), None::<&str>)));
         let edges = spec.edges.iter().map(|edge| (edge.from().as_str(), edge.to().as_str(), edge.when()));
         for (from, to, when) in dependencies.chain(edges) {
             // A document that names an unknown node has been refused before it is drawn.

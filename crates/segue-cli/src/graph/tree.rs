@@ -113,10 +113,7 @@ mod tests {
                 format!("{}{} <{}>", line.prefix, graph.nodes[line.node].id, merged.join(" "))
             })
             .collect();
-        assert_eq!(
-            lines,
-            ["classify <>", "|-- billing <>", "|-- bug <>", "`-- reply <billing bug>", "    archive <>"]
-        );
+        assert_eq!(lines, ["classify <>", "|-- billing <>", "|-- bug <>", "`-- reply <billing bug>", "    archive <>"]);
     }
 
     #[test]

@@ -67,13 +67,17 @@ fn headline(view: &RunView, now: Timestamp, size: Size, paint: Paint) -> String 
     if view.tokens() > 0 {
         facts.push(count(view.tokens(), "token"));
     }
-    let facts = format!("  {}", facts.join(" · "));
-    let title = one_line(&view.title, (size.columns - 1).saturating_sub(state.len() + 2 + chars(&facts)));
+    let facts = one_line_kept(&format!("  {}", facts.join(" · ")), (size.columns - 1).saturating_sub(state.len() + 2));
+    let title = one_line(&view.title, (size.columns - 1).saturating_sub(state.len() + 1 + chars(&facts)));
     format!("{} {}{}", paint.status(view.status, state), paint.bold(&title), paint.dim(&facts))
 }
 
 fn line(task: &TaskView, tree: bool, width: usize, now: Timestamp, size: Size, paint: Paint) -> String {
-    let prefix = if tree { task.prefix.replace("|--", "├──").replace("`--", "└──").replace('|', "│") } else { String::new() };
+    let prefix = if tree {
+        task.prefix.replace("|--", "├──").replace("`--", "└──").replace('|', "│")
+    } else {
+        String::new()
+    };
     let pad = " ".repeat(width.saturating_sub(chars(&prefix) + chars(&task.id)));
     let mut facts = Vec::new();
     facts.extend(task.elapsed(now).map(span));

@@ -17,6 +17,9 @@ pub(crate) fn show(failure: &Failure, json: bool) {
 
 fn for_people(failure: &Failure, paint: Paint) -> String {
     let mut text = format!("{} {}", paint.bad("error:"), harmless(&failure.message));
+    for note in &failure.notes {
+        text += &format!("\n  {} {}", paint.bold("note:"), harmless(note));
+    }
     for help in &failure.help {
         text += &format!("\n  {} {}", paint.help("help:"), harmless(help));
     }
