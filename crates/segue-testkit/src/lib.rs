@@ -2,4 +2,6 @@
 
 pub mod auditor;
 pub mod conformance;
+pub mod http;
+pub mod provider;
 pub mod sim;

@@ -158,7 +158,7 @@ impl Maker<'_> {
         }
         match type_of(schema, place) {
             "null" => Ok(Value::Null),
-            "boolean" => Ok(Value::Bool(place.nth % 2 == 0)),
+            "boolean" => Ok(Value::Bool(place.nth.is_multiple_of(2))),
             "integer" => scalar::integer(schema, place.name, place.nth),
             "number" => scalar::number(schema, place.name, place.nth),
             "array" => self.make_array(schema, place),

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod client;
-
-use client::{Reply, call, send};
 use segue_gateway::Rehearsal;
+use segue_testkit::http::{Reply, call, send};
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -136,9 +134,9 @@ async fn a_foreign_host_name_is_refused() {
         format!("GET /v1/models HTTP/1.1\r\n{host}Authorization: Bearer {secret}\r\nConnection: close\r\n\r\n")
     };
     let port = port(&rehearsal);
-    assert_eq!(send(port, get(&format!("Host: localhost:{port}\r\n")).as_bytes()).await.status, 200);
+    assert_eq!(send(port, get(&format!("Host: localhost:{port}\r\n")).as_bytes()).await.unwrap().status, 200);
     for host in ["Host: rebound.example\r\n", "Host: localhost.example\r\n", ""] {
-        assert_refused(&send(port, get(host).as_bytes()).await, 403, json!("foreign_host"));
+        assert_refused(&send(port, get(host).as_bytes()).await.unwrap(), 403, json!("foreign_host"));
     }
 }
 
@@ -161,9 +159,9 @@ async fn refusals_have_the_shape_that_clients_read() {
     };
     let deep = "[".repeat(100_000);
     for bad in ["{", "", "null", "\u{0}", &deep] {
-        assert_refused(&send(port, post(bad.len(), bad).as_bytes()).await, 400, Value::Null);
+        assert_refused(&send(port, post(bad.len(), bad).as_bytes()).await.unwrap(), 400, Value::Null);
     }
-    assert_refused(&send(port, post(1 << 40, "{").as_bytes()).await, 413, json!("request_too_large"));
+    assert_refused(&send(port, post(1 << 40, "{").as_bytes()).await.unwrap(), 413, json!("request_too_large"));
     assert!(rehearsal.usage().is_zero());
 }
 
