@@ -130,11 +130,11 @@ def cancel(attempt: Attempt) -> None:
 def test_cancel_is_seen_by_the_code(play: Play) -> None:
     attempt = play(
         """
-import time
+import threading
 from segue.worker.adapter import Stopped
 context.log("info", "ready")
 while context.stopping is None:
-    time.sleep(0.001)
+    threading.Event().wait(0.001)
 raise Stopped
 """
     )

@@ -219,7 +219,7 @@ def test_a_tool_that_fails_can_fail_the_task(rehearse: Crew, provider: Provider,
     )
     error = rehearse("crewai.crew", {"crew": "mine:crew"}, hints={"tool_failures": "fail"}).final()
     assert (error["type"], error["kind"]) == ("error", "user")
-    assert len(provider.requests) == 1
+    assert "search" in error["message"]
 
 
 def test_a_guardrail_that_never_agrees_is_not_retried_by_the_engine(rehearse: Crew, tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ class Zygote:
         self.engine = engine
         self._numbers = itertools.count(1)
         token, waiting = engine.expect()
-        clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        clean = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        clean["HOME"] = str(engine.folder)
         self.log = engine.folder / f"zygote-{token[:6]}.log"
         self.forbidden = engine.folder / f"forbidden-{token[:6]}.log"
         self.forbidden.touch()

@@ -61,7 +61,7 @@ def classify(error: BaseException) -> Failure:
     for each in chain:
         if isinstance(each, Failure):
             return each
-    return _by_status(chain) or _by_type(chain) or _by_words(error, chain) or _of_user(error)
+    return _by_status(chain) or _by_type(chain) or _by_words(error, chain) or _by_place(error) or _of_user(error)
 
 
 def _by_status(chain: list[BaseException]) -> Failure | None:
@@ -190,6 +190,15 @@ def _by_words(error: BaseException, chain: list[BaseException]) -> Failure | Non
         return Failure("timeout", faults.text(error))
     if any(isinstance(each, ConnectionError) for each in chain):
         return Failure("connection", _root_text(error))
+    return None
+
+
+def _by_place(error: BaseException) -> Failure | None:
+    """CrewAI tripping over an answer without choices is no fault of the user's."""
+    tripped = isinstance(error, (TypeError, LookupError, AttributeError))
+    last = list(_modules(error))[-1:]
+    if tripped and last and last[0].startswith(("crewai.llms", "openai", "httpx")):
+        return Failure("provider", f"The provider's answer cannot be read: {faults.type_name(error)}: {error}")
     return None
 
 

@@ -58,6 +58,7 @@ class Forwarder:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._calls_open: set[str] = set()
+        self.tool_failures: list[str] = []
 
     def attach(self) -> None:
         """Listens from now on, in this context and those made from it."""
@@ -85,7 +86,8 @@ class Forwarder:
             self._context.usage.add(usage)
             data["usage"] = usage.to_json()
         if kind == "tool_failed":
-            self._context.warn(_tool_warning(data))
+            self.tool_failures.append(_tool_warning(data))
+            self._context.warn(self.tool_failures[-1])
         self._context.event(kind, data)
         if kind.startswith("model_call"):
             self._count_model_call(kind, str(getattr(event, "call_id", "")))

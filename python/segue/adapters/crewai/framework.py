@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
 import re
+import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any, Final
 
 from segue.adapters.crewai import retries
@@ -40,6 +44,15 @@ _PRELOAD: Final = (
 )
 """Used by every attempt, imported lazily by CrewAI, and starting no thread."""
 
+STORAGE: Final = "CREWAI_STORAGE_DIR"
+
+_STORAGE_HOLDERS: Final = (
+    "crewai.rag.chromadb.constants",
+    "crewai.rag.chromadb.config",
+    "crewai.rag.qdrant.constants",
+    "crewai.rag.qdrant.config",
+)
+
 _DISTRIBUTIONS: Final = ("crewai", "crewai-tools", "openai", "anthropic", "litellm", "pydantic")
 
 _MODULE_FEATURES: Final = {
@@ -58,9 +71,10 @@ def load() -> Loaded:
         raise ModuleNotFoundError("crewai is not installed in this environment")
     if _numbers(version) < FLOOR:
         raise ImportError(f"crewai {version} is too old; {'.'.join(map(str, FLOOR))} or newer is needed")
-    importlib.import_module("crewai")
-    for name in _PRELOAD:
-        lookup(name)
+    with _storage_elsewhere():
+        importlib.import_module("crewai")
+        for name in _PRELOAD:
+            lookup(name)
     _warm_client_up()
     features = [name for name, (module, attribute) in _MODULE_FEATURES.items() if lookup(module, attribute)]
     shims = retries.available()
@@ -75,6 +89,30 @@ def quiet() -> None:
     os.environ.update(_ENVIRONMENT)
     for name in _DROPPED:
         os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _storage_elsewhere() -> Iterator[None]:
+    """At its import CrewAI makes a folder for the project it believes to be in; there is none yet."""
+    given = os.environ.get(STORAGE)
+    with tempfile.TemporaryDirectory(prefix="segue-crewai-") as folder:
+        os.environ[STORAGE] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(STORAGE)
+            if given is not None:
+                os.environ[STORAGE] = given
+
+
+def use_storage() -> None:
+    """Makes CrewAI use the folder that the environment names now: some of its modules asked at their import."""
+    path = lookup("crewai_core.paths", "db_storage_path") or lookup("crewai.utilities.paths", "db_storage_path")
+    for name in _STORAGE_HOLDERS:
+        module = sys.modules.get(name)
+        if path is not None and hasattr(module, "DEFAULT_STORAGE_PATH"):
+            below = "qdrant" if "qdrant" in name else ""
+            vars(module)["DEFAULT_STORAGE_PATH"] = os.path.join(path(), below)
 
 
 def lookup(module: str, attribute: str | None = None) -> Any:

@@ -60,8 +60,9 @@ def _override_by_hand(model: str) -> Iterator[None]:
     llm = lookup("crewai", "LLM")
     original = llm.__new__
 
-    def new(cls: Any, _declared: str, *arguments: Any, **options: Any) -> Any:
-        return original(cls, model if cls is llm else _declared, *arguments, **options)
+    def new(cls: Any, declared: Any = None, *arguments: Any, **options: Any) -> Any:
+        declared = options.pop("model", declared)
+        return original(cls, model if cls is llm else declared, *arguments, **options)
 
     llm.__new__ = staticmethod(new)
     os.environ["MODEL"] = model

@@ -136,8 +136,9 @@ class _StandIn:
             original = each.__dict__.get("_get_client_params")
             if original is not None:
                 each._get_client_params = _redirected(original, base_url, key)
-            if "_effective_api" in each.__dict__:
-                each._effective_api = lambda _self: "completions"
+            for name in ("call", "acall"):
+                if name in each.__dict__:
+                    setattr(each, name, _by_completions(each.__dict__[name]))
 
     def guard_classes(self) -> None:
         """Any other class of model: its `call` is answered by a stand-in with its settings."""
@@ -145,10 +146,13 @@ class _StandIn:
         for each in subclasses(base):
             self._guard_class(each)
         guard = self._guard_class
-        original = base.__init_subclass__.__func__
+        own = base.__dict__.get("__init_subclass__")
 
         def init_subclass(cls: Any, /, **options: Any) -> None:
-            original(cls, **options)
+            if own is not None:
+                own.__func__(cls, **options)
+            else:
+                super(base, cls).__init_subclass__(**options)
             guard(cls)
 
         base.__init_subclass__ = classmethod(init_subclass)
@@ -178,6 +182,14 @@ def _redirected(original: Any, base_url: str, key: str) -> Any:
         return {**kept, "api_key": key, "base_url": base_url}
 
     return parameters
+
+
+def _by_completions(original: Any) -> Any:
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.api = "completions"
+        return original(self, *arguments, **options)
+
+    return call
 
 
 def _bare_name(model: str) -> str:

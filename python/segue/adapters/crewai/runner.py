@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from segue.adapters.crewai import agents, errors, framework, models, rehearsal, retries, targets
@@ -36,11 +36,11 @@ class CrewAi:
         framework.quiet()
         _tell_environment(start)
         with _storage():
-            self._prepare(context)
+            forwarder = self._prepare(context)
             with models.override(None if start.rehearsal else models.hinted(start.hints)):
-                return _with_stop(context, self._kick_off)
+                return _with_stop(context, lambda: self._kick_off(context, forwarder))
 
-    def _prepare(self, context: Context) -> None:
+    def _prepare(self, context: Context) -> Forwarder:
         """Everything that must be in place before the first line of the user's code."""
         start = context.start
         model = models.hinted(start.hints)
@@ -52,33 +52,39 @@ class CrewAi:
         else:
             models.use_provider(start.provider)
             models.accept_unknown_names()
-        Forwarder(context).attach()
+        forwarder = Forwarder(context)
+        forwarder.attach()
         _refuse_model_calls_when_stopping(context)
         context.learn_secrets()
+        return forwarder
 
-    def _kick_off(self, context: Context) -> Any:
+    def _kick_off(self, context: Context, forwarder: Forwarder) -> Any:
         start = context.start
         if start.handler == "crewai.agent":
-            return _final(_run(context, agents.build(start), None))
+            return _final(self._run(start, forwarder, agents.build(start), None))
         if start.handler == "crewai.crew":
             named = start.inputs.get("crew")
             target = targets.resolve(named, start.base_dir)
             context.learn_secrets()
             given = {name: value for name, value in start.inputs.items() if name != "crew"}
             inputs = {**target.defaults, **given}
-            result = _run(context, target.crew, inputs or None)
+            result = self._run(start, forwarder, target.crew, inputs or None)
             return {"output": _final(result), "tasks": [_task(each) for each in result.tasks_output]}
         raise Failure("invalid_input", f"no handler {start.handler!r} here")
 
-
-def _run(context: Context, crew: Any, inputs: dict[str, Any] | None) -> Any:
-    """Kicks the crew off and gives its `CrewOutput`."""
-    if _hint(context.start, "tool_failures") == "fail" and hasattr(crew, "tool_failure_policy"):
-        crew.tool_failure_policy = "raise"
-    # A crew that streams gives a generator instead of an answer.
-    if getattr(crew, "stream", False):
-        crew.stream = False
-    return crew.kickoff(inputs=inputs)
+    def _run(self, start: Start, forwarder: Forwarder, crew: Any, inputs: dict[str, Any] | None) -> Any:
+        """Kicks the crew off and gives its `CrewOutput`."""
+        strict = _hint(start, "tool_failures") == "fail"
+        if strict and hasattr(crew, "tool_failure_policy"):
+            crew.tool_failure_policy = "raise"
+        # A crew that streams gives a generator instead of an answer.
+        if getattr(crew, "stream", False):
+            crew.stream = False
+        output = crew.kickoff(inputs=inputs)
+        if strict and forwarder.tool_failures:
+            # For versions without the policy.
+            raise Failure("user", forwarder.tool_failures[0])
+        return output
 
 
 def _final(output: Any) -> Any:
@@ -94,15 +100,14 @@ def _task(output: Any) -> dict[str, Any]:
     return {"name": output.name or output.description, "agent": output.agent.strip(), "output": _final(output)}
 
 
-def _with_stop(context: Context, work: Any) -> Any:
+def _with_stop(context: Context, work: Callable[[], Any]) -> Any:
     """Runs `work`; once the attempt is to stop, whatever comes out of it is that it stopped."""
     try:
-        output = work(context)
+        return work()
     except BaseException as error:
-        if context.stopping is not None and not isinstance(error, Stopped):
+        if context.stopping is not None:
             raise Stopped from error
         raise
-    return output
 
 
 def _refuse_model_calls_when_stopping(context: Context) -> None:
@@ -144,12 +149,14 @@ def _tell_environment(start: Start) -> None:
 @contextlib.contextmanager
 def _storage() -> Iterator[None]:
     """A storage folder of this attempt's own: a shared one is locked, polled and wiped by every kickoff."""
-    if os.environ.get("CREWAI_STORAGE_DIR"):
+    if os.environ.get(framework.STORAGE):
+        framework.use_storage()
         yield
         return
     folder = tempfile.mkdtemp(prefix="segue-crewai-")
-    os.environ["CREWAI_STORAGE_DIR"] = folder
+    os.environ[framework.STORAGE] = folder
     try:
+        framework.use_storage()
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
