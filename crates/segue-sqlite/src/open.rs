@@ -59,6 +59,7 @@ fn prepare_writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, b
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(options.busy_timeout)?;
     let is_new = schema::is_new(&db)?;
+    schema::check(&db, path)?;
     if db.is_readonly("main")? {
         return Err(Failure::Refused(StoreError::Broken(format!(
             "{} is read-only; allow this user to write the file and its folder, or choose another with --store",

@@ -18,6 +18,11 @@ pub(crate) fn is_new(db: &Connection) -> Result<bool, Failure> {
     Ok(db.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?)
 }
 
+/// Refuses a file that is not ours, or that a newer program made, before anything in it is changed.
+pub(crate) fn check(db: &Connection, path: &Path) -> Result<(), Failure> {
+    version(db, path).map(|_| ())
+}
+
 /// Brings the file to this program's schema: each migration in a transaction of its own.
 pub(crate) fn migrate(db: &Connection, path: &Path) -> Result<(), Failure> {
     while version(db, path)? < MIGRATIONS.len() {
@@ -39,7 +44,7 @@ fn migrate_once(db: &Connection, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The file's schema number: 0 for an empty one. Refuses files that are not ours, or that a newer program made.
+/// The file's schema number: 0 for an empty one.
 fn version(db: &Connection, path: &Path) -> Result<usize, Failure> {
     let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let file = path.display();

@@ -47,7 +47,7 @@ fn envelope(run: RunId, seq: u64) -> Envelope {
         task_id: None,
         attempt: Some(1),
         data: json!({"seq": seq}),
-        transient: seq % 2 == 0,
+        transient: seq.is_multiple_of(2),
     }
 }
 

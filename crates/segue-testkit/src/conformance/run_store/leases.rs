@@ -200,7 +200,7 @@ pub async fn a_request_to_reopen_makes_an_ended_run_claimable(db: &dyn Database)
     let request = store.post_request(run_id(1), RequestKind::Reopen).await.expect("posted");
     live.lease = claim(&store, &a).await[0];
     assert_eq!(claim(&store, &b).await, []);
-    live.lease = claim_of(&store, &b, &[run_id(1)], &[a.clone()]).await[0];
+    live.lease = claim_of(&store, &b, &[run_id(1)], std::slice::from_ref(&a)).await[0];
     let mut commit = live.next(vec![(None, EventKind::RunReopened {})]);
     commit.answered = vec![request];
     store.commit(commit.clone()).await.expect("reopened");

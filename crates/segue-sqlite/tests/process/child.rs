@@ -1,0 +1,104 @@
+//! The parts that the second process plays. It says on its output what it has done.
+
+use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::join_all};
+use segue_core::{
+    event::EventKind,
+    outcome::Usage,
+    payload::Payload,
+    ports::{ClaimRequest, RunStore},
+};
+use segue_sqlite::{SqliteOptions, SqliteStore};
+use segue_testkit::conformance::{
+    block_on,
+    run_store::{Live, engine, run_id},
+};
+use serde_json::json;
+
+pub(crate) const PART: &str = "SEGUE_SQLITE_TEST_PART";
+pub(crate) const PLACE: &str = "SEGUE_SQLITE_TEST_PLACE";
+
+/// Runs of the part `commit`.
+pub(crate) const RUNS: u32 = 6;
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+pub(crate) fn play() {
+    let Ok(part) = std::env::var(PART) else { return };
+    let path = PathBuf::from(std::env::var_os(PLACE).unwrap());
+    let opened = SqliteStore::open(&path, SqliteOptions::default());
+    if part == "open" {
+        say(&format!("open: {}", opened.map_or_else(|error| error.to_string(), |_| "done".to_owned())));
+        return;
+    }
+    let store: Arc<dyn RunStore> = Arc::new(opened.unwrap());
+    match part.as_str() {
+        "commit" => block_on(commit(&store)),
+        "large" => block_on(large(&store)),
+        "listen" => block_on(listen(&store)),
+        other => panic!("no part {other}"),
+    }
+}
+
+/// One line at once, whatever else writes.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("\n{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// Commits for all runs at once, each commit starting one task; goes on where an earlier process was killed.
+async fn commit(store: &Arc<dyn RunStore>) {
+    let me = engine(store, &format!("process {}", std::process::id()), LONG).await;
+    let dead = store.engines().await.unwrap().into_iter().map(|other| other.engine_id).filter(|id| *id != me).collect();
+    let claim = ClaimRequest { engine_id: me.clone(), limit: 100, runs: Vec::new(), dead };
+    let claimed = store.claim(claim).await.unwrap();
+    let runs = (1..=RUNS).map(|n| {
+        let (store, me) = (store.clone(), me.clone());
+        let lease = claimed.iter().find(|lease| lease.run_id == run_id(n)).copied();
+        tokio::spawn(async move {
+            let mut live = match lease {
+                Some(lease) => {
+                    let row = store.get_run(run_id(n)).await.unwrap();
+                    let events = store.events(run_id(n), 0, 0).await.unwrap();
+                    Live { lease, row, events, tasks: Vec::new() }
+                }
+                None => Live::create(&store, n, &me).await,
+            };
+            loop {
+                let task = format!("task_{}", live.row.version);
+                live.commit(&store, vec![(Some(&task), EventKind::TaskStarted {})]).await;
+                say(&format!("ack {n} {}", live.row.version));
+            }
+        })
+    });
+    join_all(runs).await;
+}
+
+/// Commits large values until one is refused, and then a small one.
+async fn large(store: &Arc<dyn RunStore>) {
+    let me = engine(store, "large", LONG).await;
+    let mut live = Live::create(store, 1, &me).await;
+    let first = loop {
+        let output = Payload::new(json!(format!("{}{}", live.row.version, "x".repeat(1_000_000))));
+        let success = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new() };
+        let commit = live.next(vec![(Some("t"), success)]);
+        match store.commit(commit.clone()).await {
+            Ok(()) => live.accepted(commit),
+            Err(error) => break error,
+        }
+    };
+    let second = store.commit(live.next(vec![(Some("t"), EventKind::TaskStarted {})])).await.unwrap_err();
+    say(&format!("acknowledged {}", live.row.version));
+    say(&format!("first {first}"));
+    say(&format!("second {second}"));
+}
+
+/// Says which runs it hears of, until it is killed.
+async fn listen(store: &Arc<dyn RunStore>) {
+    let mut signals = store.request_signals();
+    while let Some(run) = signals.next().await {
+        say(&format!("heard {run}"));
+    }
+}
