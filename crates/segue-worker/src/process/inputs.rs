@@ -7,14 +7,17 @@ use std::{
 };
 
 use segue_core::{
-    outcome::{ErrorKind, TaskError},
+    outcome::TaskError,
     ports::Invocation,
     spec::{Diagnostic, WorkflowSpec},
 };
 use serde_json::{Map, Value};
 
 use super::{HANDLER, HINTS};
-use crate::{contain::scrubbed_environment, pointer::nearest, pointer::pointer};
+use crate::{
+    contain::scrubbed_environment,
+    problems::{Problem, concurrency, is_template, kind_of, unknown},
+};
 
 /// The longest output, unless `hints.process.output_bytes_max` says less.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -116,46 +119,10 @@ fn exit_code(value: &Value) -> Option<i32> {
     value.as_i64().filter(|code| (0..=255).contains(code)).and_then(|code| i32::try_from(code).ok())
 }
 
-/// Something wrong with the inputs or hints: where (keys from the inputs or hints on), what, and the cure.
-#[derive(Debug, Clone)]
-pub(super) struct Problem {
-    path: Vec<String>,
-    message: String,
-    help: Option<String>,
-}
-
-impl Problem {
-    fn new(path: &[&str], message: impl Into<String>) -> Self {
-        Self { path: path.iter().map(|&part| part.to_owned()).collect(), message: message.into(), help: None }
-    }
-
-    fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    pub(super) fn into_error(self) -> TaskError {
-        let message = match self.help {
-            Some(help) => format!("{}; {help}", self.message),
-            None => self.message,
-        };
-        TaskError::new(ErrorKind::InvalidInput, message)
-    }
-
-    fn into_diagnostic(self, code: &str, root: &[&str]) -> Diagnostic {
-        let path = pointer(root.iter().copied().chain(self.path.iter().map(String::as_str)));
-        let diagnostic = Diagnostic::error(code, path, self.message);
-        match self.help {
-            Some(help) => diagnostic.with_help(help),
-            None => diagnostic,
-        }
-    }
-}
-
 /// What is wrong with these inputs. With `templates`, a text with `{{` may become anything and is accepted anywhere.
 pub(super) fn problems(inputs: &Map<String, Value>, templates: bool) -> Vec<Problem> {
-    let open = |value: &Value| templates && value.as_str().is_some_and(|text| text.contains("{{"));
-    let mut found: Vec<Problem> = unknown(inputs, &INPUTS, "input").collect();
+    let open = |value: &Value| templates && is_template(value);
+    let mut found = unknown(inputs, &INPUTS, HANDLER, "input");
     match inputs.get("argv") {
         None => found.push(
             Problem::new(&[], "`process.run` needs `argv`, the program and its arguments")
@@ -222,32 +189,7 @@ fn hint_problems(hints: &Map<String, Value>) -> impl Iterator<Item = Problem> {
     let limit = limit.map(|_| {
         Problem::new(&["output_bytes_max"], format!("`output_bytes_max` is a number from 1 to {OUTPUT_BYTES_MAX}"))
     });
-    form.into_iter().chain(env).chain(limit)
-}
-
-fn unknown<'a>(
-    given: &'a Map<String, Value>,
-    names: &'a [&'static str],
-    what: &'a str,
-) -> impl Iterator<Item = Problem> + 'a {
-    given.keys().filter(|key| !names.contains(&key.as_str())).map(move |key| {
-        let problem = Problem::new(&[key], format!("`{HANDLER}` has no {what} `{key}`"));
-        match nearest(key, names) {
-            Some(name) => problem.with_help(format!("did you mean `{name}`?")),
-            None => problem.with_help(format!("it has {}", names.join(", "))),
-        }
-    })
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
+    form.into_iter().chain(env).chain(limit).chain(concurrency(hints))
 }
 
 /// What is wrong with the nodes of `process.run` in a workflow.
@@ -263,7 +205,7 @@ pub(super) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
         }
         if let Some(Value::Object(hints)) = node.spec.hints.get(HINTS) {
             let root = ["nodes", &index, "hints", HINTS];
-            let hints = unknown(hints, &HINT_NAMES, "hint").chain(hint_problems(hints));
+            let hints = unknown(hints, &HINT_NAMES, HANDLER, "hint").into_iter().chain(hint_problems(hints));
             found.extend(hints.map(|problem| problem.into_diagnostic("process-hint", &root)));
         }
     }

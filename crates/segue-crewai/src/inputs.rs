@@ -1,0 +1,189 @@
+//! What a node of `crewai.agent` or `crewai.crew` may say.
+
+use segue_core::spec::{Diagnostic, WorkflowSpec};
+use segue_worker::problems::{Problem, is_template, kind_of, unknown};
+use serde_json::{Map, Value};
+
+use crate::hints::{HINTS, Hints};
+
+/// One agent: a prompt, and who it is that answers.
+pub const AGENT: &str = "crewai.agent";
+/// A crew: by import path, folder, files or inline.
+pub const CREW: &str = "crewai.crew";
+
+const AGENT_INPUTS: [&str; 6] = ["prompt", "role", "goal", "backstory", "expected_output", "response_schema"];
+const FORMS: &str = "\"module:attr\", the folder of a CrewAI project, a JSON crew, `{ agents: agents.yaml, tasks: tasks.yaml }`, \
+                     or the agents and tasks themselves";
+
+/// What is wrong with these inputs. With `templates`, a text with `{{` may become anything and is accepted anywhere.
+pub(crate) fn problems(handler: &str, inputs: &Map<String, Value>, templates: bool) -> Vec<Problem> {
+    match handler {
+        AGENT => agent(inputs, templates),
+        CREW => crew(inputs, templates),
+        _ => Vec::new(),
+    }
+}
+
+fn agent(inputs: &Map<String, Value>, templates: bool) -> Vec<Problem> {
+    let mut found = unknown(inputs, &AGENT_INPUTS, AGENT, "input");
+    for (name, value) in inputs {
+        match name.as_str() {
+            "response_schema" if !value.is_object() && !(templates && is_template(value)) => {
+                let message = format!("`response_schema` is {}, not a JSON Schema of an object", kind_of(value));
+                found.push(Problem::new(&[name], message));
+            }
+            "response_schema" => {}
+            // What a template has given is made a text; what the document says must be one.
+            _ if templates && AGENT_INPUTS.contains(&name.as_str()) && !value.is_string() => {
+                found.push(Problem::new(&[name], format!("`{name}` is {}, not a text", kind_of(value))));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn crew(inputs: &Map<String, Value>, templates: bool) -> Vec<Problem> {
+    let example = "for example: inputs: { crew: \"my_project.crew:MyCrew\", topic: rivers }";
+    match inputs.get("crew") {
+        None => vec![Problem::new(&[], "`crewai.crew` needs `crew`, the crew to run").with_help(example)],
+        Some(value) if templates && is_template(value) => Vec::new(),
+        Some(Value::String(text)) if text.trim().is_empty() => {
+            vec![Problem::new(&["crew"], "`crew` is empty").with_help(format!("it is {FORMS}"))]
+        }
+        Some(Value::String(text)) if text.ends_with(".yaml") || text.ends_with(".yml") => {
+            vec![Problem::new(&["crew"], "a crew in YAML is two files").with_help(format!(
+                "write crew: {{ agents: config/agents.yaml, tasks: config/tasks.yaml }} instead of `{text}`"
+            ))]
+        }
+        Some(Value::String(_)) => Vec::new(),
+        Some(Value::Object(definition)) => definition_problems(definition, templates),
+        Some(value) => {
+            vec![Problem::new(&["crew"], format!("`crew` is {}", kind_of(value))).with_help(format!("it is {FORMS}"))]
+        }
+    }
+}
+
+fn definition_problems(definition: &Map<String, Value>, templates: bool) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for name in ["agents", "tasks"] {
+        let path = ["crew", name];
+        match definition.get(name) {
+            None => found.push(Problem::new(&["crew"], format!("the crew has no `{name}`"))),
+            Some(Value::String(_) | Value::Object(_)) => {}
+            Some(Value::Array(items)) if name == "tasks" && items.iter().all(Value::is_object) => {}
+            Some(value) if templates && is_template(value) => {}
+            Some(value) => {
+                let message = format!("`crew.{name}` is {}, not an object or the path of a YAML file", kind_of(value));
+                found.push(Problem::new(&path, message));
+            }
+        }
+    }
+    let is_path = |name: &str| definition.get(name).is_some_and(Value::is_string);
+    if found.is_empty() && is_path("agents") != is_path("tasks") {
+        found.push(Problem::new(&["crew"], "`agents` and `tasks` are both paths, or both written out"));
+    }
+    found
+}
+
+/// Texts that a template has made something else of, as texts again: `prompt: "{{ nodes.facts.output }}"` may be an object.
+pub(crate) fn with_texts(handler: &str, inputs: &Value) -> Value {
+    let mut inputs = inputs.clone();
+    if let (AGENT, Some(fields)) = (handler, inputs.as_object_mut()) {
+        for (name, value) in fields.iter_mut() {
+            if name != "response_schema" && !value.is_string() {
+                *value = Value::String(value.to_string());
+            }
+        }
+    }
+    inputs
+}
+
+/// What is wrong with the nodes for CrewAI in a workflow.
+pub(crate) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
+    for (index, node) in workflow.nodes.iter().enumerate() {
+        let index = index.to_string();
+        if let Some(handler) = node.spec.task.as_ref().or(default) {
+            let root = ["nodes", &index, "inputs"];
+            let problems = problems(handler.as_str(), &node.spec.inputs, true).into_iter();
+            found.extend(problems.map(|problem| problem.into_diagnostic("crewai-input", &root)));
+        }
+        let root = ["nodes", &index, "hints", HINTS];
+        let problems = Hints::of(&node.spec.hints).problems().into_iter();
+        found.extend(problems.map(|problem| problem.into_diagnostic("crewai-hint", &root)));
+    }
+    if let Some(defaults) = &workflow.defaults {
+        let problems = Hints::of(&defaults.hints).problems().into_iter();
+        found.extend(problems.map(|problem| problem.into_diagnostic("crewai-hint", &["defaults", "hints", HINTS])));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(nodes: Value) -> Vec<(String, String)> {
+        let workflow: WorkflowSpec = serde_json::from_value(json!({ "id": "w", "nodes": nodes })).expect("a workflow");
+        let text = |diagnostic: Diagnostic| format!("{} {}", diagnostic.message, diagnostic.help.unwrap_or_default());
+        diagnose(&workflow).into_iter().map(|found| (found.path.clone(), text(found))).collect()
+    }
+
+    fn one(node: Value) -> (String, String) {
+        let mut all = found(json!([node]));
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    #[test]
+    fn what_is_right_is_left_alone() {
+        let nodes = json!([
+            { "id": "a", "inputs": { "prompt": "Write hello world" } },
+            { "id": "b", "task": "crewai.agent", "inputs": { "prompt": "{{ nodes.a.output }}", "response_schema": { "type": "object" } } },
+            { "id": "c", "task": "crewai.crew", "inputs": { "crew": "crews.billing:BillingCrew", "text": [1, 2] },
+              "hints": { "crewai": { "model": "gpt-4o", "concurrency": 2, "inner_retries": "off", "env": ["SERPER_API_KEY"] } } },
+            { "id": "d", "task": "crewai.crew", "inputs": { "crew": { "agents": { "x": {} }, "tasks": [{}] } } },
+            { "id": "e", "task": "crewai.crew", "inputs": { "crew": { "agents": "a.yaml", "tasks": "t.yaml", "process": "sequential" } } },
+            { "id": "f", "task": "crewai.crew", "inputs": { "crew": "{{ params.crew }}" } },
+            { "id": "g", "task": "pass", "inputs": { "anything": 1 } },
+        ]);
+        assert_eq!(found(nodes), []);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_place_and_cure() {
+        let crew = |inputs: Value| one(json!({ "id": "a", "task": "crewai.crew", "inputs": inputs }));
+        let (path, text) = crew(json!({}));
+        assert!(path == "/nodes/0/inputs" && text.contains("needs `crew`"), "{path} {text}");
+        let (path, text) = crew(json!({ "crew": 3 }));
+        assert!(path == "/nodes/0/inputs/crew" && text.contains("is a number"), "{path} {text}");
+        assert!(crew(json!({ "crew": "crew.yaml" })).1.contains("two files"));
+        assert!(crew(json!({ "crew": { "agents": {} } })).1.contains("no `tasks`"));
+        assert!(crew(json!({ "crew": { "agents": {}, "tasks": "t.yaml" } })).1.contains("both"));
+        assert_eq!(crew(json!({ "crew": { "agents": [], "tasks": {} } })).0, "/nodes/0/inputs/crew/agents");
+
+        let agent = |inputs: Value| one(json!({ "id": "a", "task": "crewai.agent", "inputs": inputs }));
+        assert!(agent(json!({ "promt": "x" })).1.contains("did you mean `prompt`?"));
+        assert!(agent(json!({ "prompt": 1 })).1.contains("is a number"));
+        assert!(agent(json!({ "response_schema": "object" })).1.contains("JSON Schema"));
+
+        let hint = |hints: Value| one(json!({ "id": "a", "hints": { "crewai": hints } }));
+        let (path, text) = hint(json!({ "modle": "x" }));
+        assert!(path == "/nodes/0/hints/crewai/modle" && text.contains("did you mean `model`?"), "{path} {text}");
+        assert!(hint(json!({ "inner_retries": "on" })).1.contains("`off` or `provider` or `crewai`"));
+        assert!(hint(json!({ "concurrency": 0 })).1.contains("1 or more"));
+        assert!(hint(json!({ "env": { "KEY": "secret" } })).1.contains("list of names"));
+    }
+
+    #[test]
+    fn what_a_template_gives_becomes_a_text() {
+        let inputs = json!({ "prompt": { "a": 1 }, "role": 3, "response_schema": { "type": "object" } });
+        let texts = with_texts(AGENT, &inputs);
+        assert_eq!(texts, json!({ "prompt": "{\"a\":1}", "role": "3", "response_schema": { "type": "object" } }));
+        assert_eq!(with_texts(CREW, &inputs), inputs);
+    }
+}
