@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -232,7 +233,7 @@ def _number(value: Any) -> float | None:
         number = json.loads(str(value))
     except ValueError:
         return None
-    return float(number) if isinstance(number, (int, float)) and number == number else None
+    return float(number) if isinstance(number, (int, float)) and math.isfinite(number) else None
 
 
 def _seconds_until(date: Any) -> float | None:

@@ -14,6 +14,7 @@ from segue.worker.adapter import Context, Usage
 
 _TEXT_CHARS_MAX: Final = 200
 _ERROR_CHARS_MAX: Final = 500
+_SETTLE_SECONDS_MAX: Final = 5.0
 
 _KINDS: Final = {
     "crew_kickoff_started": "crew_started",
@@ -68,6 +69,12 @@ class Forwarder:
             return
         self._context.log("warning", "no stream sink in this crewai; events come from its process-wide bus")
         _listen_on_the_bus(self.take)
+
+    def settle(self) -> None:
+        """Waits for what is under way: the bus calls its listeners from threads of its own."""
+        flush = getattr(lookup("crewai.events.event_bus", "crewai_event_bus"), "flush", None)
+        if flush is not None:
+            flush(_SETTLE_SECONDS_MAX)
 
     def take(self, _source: Any, event: Any) -> None:
         """Takes one event."""

@@ -38,7 +38,10 @@ class CrewAi:
         with _storage():
             forwarder = self._prepare(context)
             with models.override(None if start.rehearsal else models.hinted(start.hints)):
-                return _with_stop(context, lambda: self._kick_off(context, forwarder))
+                try:
+                    return _with_stop(context, lambda: self._kick_off(context, forwarder))
+                finally:
+                    forwarder.settle()
 
     def _prepare(self, context: Context) -> Forwarder:
         """Everything that must be in place before the first line of the user's code."""
