@@ -1,3 +1,43 @@
-//! The project's own commands.
+//! The project's own commands. `cargo xtask test` does what CI does; `cargo xtask test --list` says what that is.
+//!
+//! * [`test`]: every check there is, step by step.
+//! * [`bench`]: the durable no-op workloads.
+//! * [`house`]: where things are, and running programs there.
 
-fn main() {}
+mod bench;
+mod house;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the tests need and run all of them, as CI does
+    Test(test::Arguments),
+    /// Measure the durable no-op workloads on this machine
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = house::House::find().and_then(|house| match arguments.command {
+        Command::Test(arguments) => test::run(&house, &arguments),
+        Command::Bench(arguments) => bench::run(&house, &arguments),
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

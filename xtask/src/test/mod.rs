@@ -1,0 +1,163 @@
+//! `cargo xtask test`: every check there is. Goes on after a failure, so that one run shows all of them.
+
+mod python;
+mod report;
+mod rust;
+mod tools;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use self::report::{Outcome, report};
+use crate::house::House;
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only this step (and what it needs); may be given more than once
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
+    /// Show the steps and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// One of the checks.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    /// Steps that must have passed before.
+    needs: &'static [&'static str],
+    run: fn(&House) -> Result<()>,
+}
+
+/// All steps in their order: what fails soon comes first.
+const STEPS: &[Step] = &[
+    Step { name: "tools", about: "what the other steps need is on this machine", needs: &[], run: tools::check },
+    Step { name: "format", about: "rustfmt", needs: &["tools"], run: rust::format },
+    Step {
+        name: "clippy",
+        about: "lints of all targets; a warning is a failure",
+        needs: &["tools"],
+        run: rust::clippy,
+    },
+    Step {
+        name: "rust",
+        about: "unit, conformance, simulation and tidy tests, examples in the documentation of the crates",
+        needs: &["tools"],
+        run: rust::unit,
+    },
+    Step {
+        name: "mutation",
+        about: "the simulator finds every bug that is planted in the kernel",
+        needs: &["tools"],
+        run: rust::mutation,
+    },
+    Step { name: "rustdoc", about: "the crates' documentation has no broken link", needs: &["tools"], run: rust::doc },
+    Step {
+        name: "python-env",
+        about: "an environment with CrewAI and the Python tools, from the hash-checked locks",
+        needs: &["tools"],
+        run: python::environment,
+    },
+    Step { name: "ruff", about: "lints and format of the Python code", needs: &["python-env"], run: python::ruff },
+    Step { name: "mypy", about: "types of the Python code, strictly", needs: &["python-env"], run: python::mypy },
+    Step { name: "pytest", about: "the worker against real CrewAI", needs: &["python-env"], run: python::pytest },
+    Step {
+        name: "end-to-end",
+        about: "the real binary in release mode: crashes, examples, guides, real crews",
+        needs: &["tools", "python-env"],
+        run: rust::end_to_end,
+    },
+];
+
+pub(crate) fn run(house: &House, arguments: &Arguments) -> Result<ExitCode> {
+    let steps = chosen(STEPS, &arguments.only)?;
+    if arguments.list {
+        for step in &steps {
+            println!("{:<12} {}", step.name, step.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for step in steps {
+        let outcome = carry_out(step, house, &outcomes);
+        println!();
+        outcomes.push(outcome);
+    }
+    print!("{}", report(&outcomes));
+    let is_failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
+    Ok(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn carry_out(step: &Step, house: &House, before: &[Outcome]) -> Outcome {
+    let has_failed = |name: &&&str| before.iter().any(|outcome| outcome.name == **name && outcome.failure.is_some());
+    if let Some(needed) = step.needs.iter().find(has_failed) {
+        let failure = Some(format!("not run: it needs {needed}"));
+        return Outcome { name: step.name, elapsed: Duration::ZERO, failure };
+    }
+    println!("== {}: {}", step.name, step.about);
+    let start = Instant::now();
+    let result = (step.run)(house);
+    let failure = result.err().map(|error| format!("{error:#}"));
+    if let Some(failure) = &failure {
+        eprintln!("{}: {failure}", step.name);
+    }
+    Outcome { name: step.name, elapsed: start.elapsed(), failure }
+}
+
+/// The steps that are asked for, and those they need, in order. Nothing asked for: all.
+fn chosen<'a>(steps: &'a [Step], only: &[String]) -> Result<Vec<&'a Step>> {
+    let mut wanted: Vec<&str> = only.iter().map(String::as_str).collect();
+    if let Some(unknown) = wanted.iter().find(|name| steps.iter().all(|step| step.name != **name)) {
+        let names = steps.iter().map(|step| step.name).collect::<Vec<_>>().join(", ");
+        bail!("there is no step `{unknown}`; the steps are: {names}");
+    }
+    // A step needs only steps before it, so one pass from the end finds all.
+    for step in steps.iter().rev() {
+        if wanted.contains(&step.name) {
+            wanted.extend(step.needs);
+        }
+    }
+    Ok(steps.iter().filter(|step| only.is_empty() || wanted.contains(&step.name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(only: &[&str]) -> Vec<&'static str> {
+        let only = only.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        chosen(STEPS, &only).expect("known steps").iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn a_step_brings_what_it_needs() {
+        assert_eq!(names(&["mypy"]), ["tools", "python-env", "mypy"]);
+        assert_eq!(names(&["format", "tools"]), ["tools", "format"]);
+        assert_eq!(names(&[]).len(), STEPS.len());
+        assert!(chosen(STEPS, &["formal".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn steps_need_only_steps_before_them() {
+        for (at, step) in STEPS.iter().enumerate() {
+            for needed in step.needs {
+                assert!(STEPS[..at].iter().any(|before| before.name == *needed), "{} needs {needed}", step.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_a_failed_step_is_not_run() {
+        let step = Step { name: "b", about: "", needs: &["a"], run: |_| Ok(()) };
+        let house = House { root: "/".into(), target: "/".into() };
+        let before = |failure| [Outcome { name: "a", elapsed: Duration::ZERO, failure }];
+        assert!(carry_out(&step, &house, &before(Some("broken".to_owned()))).failure.is_some());
+        assert!(carry_out(&step, &house, &before(None)).failure.is_none());
+    }
+}

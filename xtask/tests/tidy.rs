@@ -1,0 +1,161 @@
+//! Rules of the house that a reviewer would otherwise have to remember.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Which of our crates a crate may be built from. `segue-cli` names the concrete parts and may use all.
+const IMPORTS: [(&str, &[&str]); 9] = [
+    ("segue-core", &[]),
+    ("segue-engine", &["segue-core"]),
+    ("segue-sqlite", &["segue-core"]),
+    ("segue-worker", &["segue-core"]),
+    ("segue-gateway", &["segue-core"]),
+    ("segue-crewai", &["segue-core", "segue-engine", "segue-worker"]),
+    ("segue-testkit", &["segue-core"]),
+    ("segue-cli", &["segue-core", "segue-crewai", "segue-engine", "segue-gateway", "segue-sqlite", "segue-worker"]),
+    ("xtask", &[]),
+];
+
+/// Longer files hold more than one noun.
+const LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().current_dir(root()).no_deps().exec().unwrap()
+}
+
+/// Every tracked text file and its content.
+fn tracked() -> Vec<(String, String)> {
+    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let paths = String::from_utf8(listed.stdout).unwrap();
+    let files = paths.split_terminator('\0').filter_map(|path| {
+        // A file that is deleted and not committed yet, or that is no text.
+        Some((path.to_owned(), fs::read_to_string(root().join(path)).ok()?))
+    });
+    let files = files.collect::<Vec<_>>();
+    assert!(files.len() > 50, "only {} tracked files", files.len());
+    files
+}
+
+fn is_code(path: &str) -> bool {
+    path.ends_with(".rs") || path.ends_with(".py")
+}
+
+fn is_test(path: &str) -> bool {
+    path.split('/').any(|part| part == "tests" || part == "tests.rs" || part == "segue-testkit")
+}
+
+/// Fails with all offenders at once.
+fn assert_none(offenders: &[String], rule: &str) {
+    assert!(offenders.is_empty(), "{rule}:\n  {}", offenders.join("\n  "));
+}
+
+#[test]
+fn imports_point_inward() {
+    let allowed = BTreeMap::from(IMPORTS);
+    let metadata = metadata();
+    let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    let mut offenders = Vec::new();
+    for package in &metadata.packages {
+        let Some(allowed) = allowed.get(package.name.as_str()) else {
+            offenders.push(format!("{} has no line in IMPORTS", package.name));
+            continue;
+        };
+        let imports = package.dependencies.iter().filter(|dependency| ours.contains(dependency.name.as_str()));
+        for import in imports.filter(|import| import.kind != DependencyKind::Development) {
+            if !allowed.contains(&import.name.as_str()) {
+                offenders.push(format!("{} imports {}", package.name, import.name));
+            }
+        }
+    }
+    assert_none(&offenders, "imports point inward (ARCHITECTURE.md)");
+}
+
+#[test]
+fn every_crate_keeps_the_workspace_s_lints() {
+    let lacks = |manifest: &Path| !fs::read_to_string(manifest).unwrap().contains("[lints]\nworkspace = true");
+    let metadata = metadata();
+    let offenders = metadata.packages.iter().filter(|package| lacks(package.manifest_path.as_std_path()));
+    let offenders = offenders.map(|package| package.name.to_string()).collect::<Vec<_>>();
+    assert_none(&offenders, "`[lints] workspace = true` is missing");
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let lines =
+        tracked().into_iter().filter(|(path, _)| is_code(path)).map(|(path, text)| (path, text.lines().count()));
+    let long = lines.filter(|(_, lines)| *lines > LINES_MAX).map(|(path, lines)| format!("{path}: {lines} lines"));
+    assert_none(
+        &long.collect::<Vec<_>>(),
+        &format!("no file has more than {LINES_MAX} lines; ask what else lives there"),
+    );
+}
+
+#[test]
+fn nothing_is_left_open() {
+    // Put together here, so that this file does not hold them.
+    let marks =
+        ["TO_DO", "FIX_ME", "to_do!(", "unimple_mented!(", "#[ig_nore", "pytest.mark.sk_ip", "pytest.mark.xf_ail"];
+    let marks = marks.map(|mark| mark.replace('_', ""));
+    let mut offenders = Vec::new();
+    for (path, text) in tracked().iter().filter(|(path, _)| is_code(path)) {
+        for (number, line) in text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                offenders.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&offenders, "finish it, or write an issue");
+}
+
+#[test]
+fn nothing_names_a_registry_or_a_place_outside() {
+    let names = ["pypi.org", "pythonhosted.org", "index.crates.io", "static.crates.io", "npmjs.org", "../shared"];
+    let mut offenders = Vec::new();
+    for (path, text) in tracked().iter().filter(|(path, _)| !is_test(path) && !path.ends_with(".lock")) {
+        offenders.extend(names.iter().filter(|name| text.contains(**name)).map(|name| format!("{path} names {name}")));
+    }
+    assert_none(&offenders, "registries are the user's setting, and the repository stands alone");
+}
+
+#[test]
+fn all_crates_come_from_the_one_index() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let sources: BTreeSet<&str> = lock.lines().filter_map(|line| line.strip_prefix("source = ")).collect();
+    assert_eq!(sources, BTreeSet::from(["\"registry+https://github.com/rust-lang/crates.io-index\""]));
+}
+
+#[test]
+fn decisions_are_complete() {
+    let mut offenders = Vec::new();
+    let mut numbers = BTreeSet::new();
+    for (path, text) in tracked() {
+        let Some(name) = path.strip_prefix("docs/decisions/").filter(|name| *name != "template.md") else { continue };
+        let number = name.split('-').next().unwrap();
+        if number.len() != 4 || number.parse::<u16>().is_err() || !name.ends_with(".md") {
+            offenders.push(format!("{path} is not called NNNN-title.md"));
+        }
+        if !numbers.insert(number.to_owned()) {
+            offenders.push(format!("{path}: the number {number} is taken twice"));
+        }
+        if !text.starts_with(&format!("# {number}: ")) {
+            offenders.push(format!("{path} does not begin with `# {number}: `"));
+        }
+        let headings = ["\nStatus: ", "\n## Context\n", "\n## Decision\n", "\n## Consequences\n"];
+        offenders
+            .extend(headings.iter().filter(|it| !text.contains(**it)).map(|it| format!("{path} lacks {}", it.trim())));
+    }
+    assert!(numbers.len() >= 3, "only {} decisions", numbers.len());
+    assert_none(&offenders, "a decision says why, what and what follows (docs/decisions/template.md)");
+}
