@@ -37,6 +37,7 @@ output = "real"
         ("raise ValueError('no')", "ValueError: no"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+        ("1 / 0", "ZeroDivisionError (and LookupError"),
         ("def f(): f()\nf()", "RecursionError"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import KEY, Crew
+from tests.support.engine import Zygote
 from tests.support.provider import Provider, answer
 
 PROMPT = {"prompt": "say something"}
@@ -142,6 +143,14 @@ def test_live_the_environment_says_where(live: Crew, provider: Provider, model: 
     assert live("crewai.agent", PROMPT, hints={"model": model}).final()["type"] == "result"
     assert provider.requests[0].body["model"] == model.removeprefix("openai/")
     assert provider.requests[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_live_an_agent_finds_the_key_in_the_env_file(crewai: Zygote, provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"OPENAI_API_KEY=sk-of-the-file-1234\nOPENAI_BASE_URL={provider.base_url}\n")
+    attempt = crewai.spawn(tmp_path)
+    attempt.start("crewai.agent", PROMPT, base_dir=str(tmp_path))
+    assert attempt.final()["type"] == "result"
+    assert provider.requests[0].headers["Authorization"] == "Bearer sk-of-the-file-1234"
 
 
 def test_live_the_engine_says_where(live: Crew, provider: Provider) -> None:

@@ -142,8 +142,15 @@ class Attempt:
         except Stopped:
             return self._stopped()
         except BaseException as error:
-            return self._error(error if isinstance(error, Failure) else self._adapter.classify(error), error)
+            return self._error(error if isinstance(error, Failure) else self._classify(error), error)
         return message
+
+    def _classify(self, error: BaseException) -> Failure:
+        """The adapter's opinion. Exceptions come from anywhere and may be anything, so it may stumble over one."""
+        try:
+            return self._adapter.classify(error)
+        except Exception as stumbled:
+            return Failure("user", f"{faults.type_name(error)} (and {faults.type_name(stumbled)} while it was read)")
 
     def _stopped(self) -> protocol.Message:
         if self._stopping == "deadline":

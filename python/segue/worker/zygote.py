@@ -145,8 +145,7 @@ class Zygote:
         """Kills every attempt and all that they started. Gives up, with the process, if the kernel cannot."""
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_SECONDS_TO_DIE_MAX)
-        for pid in self._live:
-            processes.kill_tree(pid)
+        # Now every child is a stray.
         self._live.clear()
         self._strays_left()
         while True:

@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
-from segue.adapters.crewai import agents, errors, framework, models, rehearsal, retries, targets
+from segue.adapters.crewai import agents, errors, framework, models, project, rehearsal, retries, targets
 from segue.adapters.crewai.events import Forwarder
 from segue.adapters.crewai.framework import lookup
 from segue.worker.adapter import Context, Failure, Loaded, Start, Stopped
@@ -64,6 +65,9 @@ class CrewAi:
     def _kick_off(self, context: Context, forwarder: Forwarder) -> Any:
         start = context.start
         if start.handler == "crewai.agent":
+            if start.base_dir is not None:
+                project.load_env(Path(start.base_dir))
+                context.learn_secrets()
             return _final(self._run(start, forwarder, agents.build(start), None))
         if start.handler == "crewai.crew":
             named = start.inputs.get("crew")
