@@ -188,6 +188,8 @@ impl Run {
                     self.fail_for_good(events, ix, Failure { error, lost: None, usage: Usage::default(), jitter }, now);
                 }
             }
+            // What was due first comes first, with all that follows from it: the run may have ended before its own timer.
+            self.settle(events, now);
         }
     }
 
@@ -214,6 +216,7 @@ impl Run {
             }
         }
         if self.plan.cancel_on_failure
+            && self.state.open > 0
             && self.state.phase == Phase::Live
             && events
                 .iter()

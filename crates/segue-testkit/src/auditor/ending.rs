@@ -17,6 +17,8 @@ use super::{
 impl Auditor {
     pub(super) fn run_cancelling(&mut self, by: CancelCause, reason: &str) -> Result<(), Violation> {
         self.check(self.cancelling.is_none(), Rule::Cause, || "is being cancelled already".into())?;
+        let open = self.tasks.iter().any(|task| !task.status.is_terminal());
+        self.check(open, Rule::Cause, || "nothing is left to be cancelled".into())?;
         match by {
             CancelCause::Request => {}
             CancelCause::Deadline => {

@@ -125,8 +125,11 @@ impl Auditor {
                 self.check(self.cancelling.is_some(), Rule::Cancelling, || {
                     format!("`{}` was cancelled although its run is not", self.node_id(ix))
                 })?;
-                if self.tasks[ix].is_running() {
-                    self.check_alive(ix, event.attempt)?;
+                match self.tasks[ix].is_running() {
+                    true => self.check_alive(ix, event.attempt)?,
+                    false => self.check(event.attempt.is_none(), Rule::Attempt, || {
+                        format!("attempt {:?} of `{}` is cancelled and does not run", event.attempt, self.node_id(ix))
+                    })?,
                 }
                 self.tasks[ix].usage += *usage;
                 self.end(ix, Status::Cancelled);
@@ -252,6 +255,10 @@ impl Auditor {
         let late = self.deadline(ix).is_some_and(|deadline| self.time >= deadline);
         if !self.tasks[ix].is_running() {
             let broken = matches!(self.tasks[ix].decision, Decision::Broken(_));
+            let last = self.tasks[ix].due.map(|_| self.tasks[ix].attempts);
+            self.check(attempt == last, Rule::Attempt, || {
+                format!("`{}` fails between attempts: {attempt:?} instead of {last:?}", node.id)
+            })?;
             let fits = (broken && error.kind == ErrorKind::InvalidInput) || (late && error.kind == ErrorKind::Timeout);
             return self.check(fits, Rule::Attempt, || format!("`{}` fails while it does not run: {error}", node.id));
         }

@@ -19,6 +19,8 @@ mod generate;
 mod workers;
 mod world;
 
+use segue_core::event::Event;
+
 pub use self::{
     coverage::Coverage,
     failure::{Failure, smallest_of},
@@ -27,5 +29,10 @@ pub use self::{
 
 /// Plays the run of this seed. Deterministic: a seed that fails fails again.
 pub fn simulate(seed: u64) -> Result<Coverage, Box<Failure>> {
-    world::World::new(seed)?.play()
+    world::World::new(seed)?.play().map(|world| world.coverage)
+}
+
+/// The workflow and the whole log of this seed's run.
+pub fn log_of(seed: u64) -> Result<(Case, Vec<Event>), Box<Failure>> {
+    world::World::new(seed)?.play().map(|world| (world.case, world.log))
 }

@@ -32,13 +32,13 @@ pub(super) struct World {
     seed: u64,
     rng: Rng,
     mood: Mood,
-    case: Case,
+    pub(super) case: Case,
     plan: Arc<Plan>,
     now: Timestamp,
     /// The engine's memory.
     run: Run,
     /// The log: all of it is committed, except during a batch.
-    log: Vec<Event>,
+    pub(super) log: Vec<Event>,
     /// Has seen the log.
     auditor: Auditor,
     rows: BTreeMap<TaskId, TaskRow>,
@@ -48,7 +48,7 @@ pub(super) struct World {
     told: BTreeSet<(TaskId, u32)>,
     mail: Vec<Mail>,
     reopens_left: u8,
-    coverage: Coverage,
+    pub(super) coverage: Coverage,
     history: Vec<String>,
 }
 
@@ -96,9 +96,9 @@ impl World {
         Ok(world)
     }
 
-    pub(super) fn play(mut self) -> Result<Coverage, Box<Failure>> {
+    pub(super) fn play(mut self) -> Result<Self, Box<Failure>> {
         match self.play_out() {
-            Ok(()) => Ok(self.coverage),
+            Ok(()) => Ok(self),
             Err(problem) => Err(self.failure(problem)),
         }
     }

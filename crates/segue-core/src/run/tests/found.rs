@@ -96,3 +96,20 @@ fn a_null_that_stands_in_is_still_there_after_a_restart() {
     assert_eq!(read, world.log);
     assert_eq!(Run::fold(world.run.plan().clone(), world.run.id(), &read).expect("its own log"), world.run);
 }
+
+/// Nobody looked at the clock for a minute. The task's deadline came first and ended the run; its own timer came too late.
+#[test]
+fn what_was_due_first_is_settled_before_what_was_due_next() {
+    let mut world = World::of(json!({ "id": "w", "timeout_seconds": 20, "nodes": [
+        { "id": "a", "deadline_seconds": 10, "on_failure": { "action": "continue", "output": 1 } },
+        { "id": "b", "depends_on": ["a"], "when": "false" }] }));
+    world.start("a").wait(60);
+    story(&world, "started:a@1 failed:a@1 skipped:b run.succeeded");
+}
+
+#[test]
+fn a_failure_that_leaves_nothing_to_stop_stops_nothing() {
+    let mut world = World::of(json!({ "id": "w", "on_failure": "cancel", "nodes": [{ "id": "a" }] }));
+    world.fail("a", ErrorKind::Auth);
+    story(&world, "started:a@1 failed:a@1 run.failed");
+}
