@@ -136,6 +136,7 @@ def test_what_cannot_run_is_said_before_any_request(
         ("import a_package_that_is_not_there", "load"),
         ("def crew(): raise KeyError('mine')", "user"),
         ("def crew():\n    import sys; sys.exit(2)", "user"),
+        ("def crew():\n    input('well?')", "invalid_input"),
     ],
 )
 def test_the_users_own_mistakes(rehearse: Crew, tmp_path: Path, code: str, kind: str) -> None:

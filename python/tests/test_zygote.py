@@ -89,6 +89,29 @@ def test_what_an_attempt_leaves_behind_ends_with_it(play: Play) -> None:
     assert not is_alive(grandchild)
 
 
+# A grandchild whose parent is gone: an orphan, but of a living attempt.
+ORPHANED = """
+import subprocess, sys
+program = '''
+import subprocess, sys
+sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(sleeper.pid)
+'''
+context.log("info", subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+"""
+
+
+def test_an_orphan_lives_as_long_as_its_attempt(play: Play) -> None:
+    attempt = play(ORPHANED + FOREVER)
+    orphan = logged_pid(attempt)
+    play("output = 1").final()
+    assert is_alive(orphan)
+    attempt.zygote.connection.send({"type": "kill", "spawn_id": attempt.spawn_id})
+    assert attempt.exit()["signal"] == signal.SIGKILL
+    assert not is_alive(orphan)
+
+
 def test_when_the_engine_goes_everything_goes(toy_zygote: ToyMaker, tmp_path: Path) -> None:
     zygote = toy_zygote()
     attempts = [zygote.spawn(tmp_path) for _ in range(2)]

@@ -181,6 +181,9 @@ def _by_words(error: BaseException, chain: list[BaseException]) -> Failure | Non
             return Failure("model_output", said, retryable=False)
         if "none or empty" in words or "empty response" in words:
             return Failure("model_output", f"The model answered nothing: {said}")
+        if isinstance(each, EOFError):
+            asked = "it asked on the terminal (human_input?), where nobody is; use an approval node instead"
+            return Failure("invalid_input", f"{faults.type_name(each)}: {asked}")
         if isinstance(each, SystemExit) and "context length" in words:
             return Failure("context_overflow", said)
         if "error importing native provider" in words or "litellm fallback" in words:
