@@ -50,6 +50,8 @@ pub(crate) struct Drive {
     /// Requests that have been taken from the inbox: a request may be delivered twice.
     seen: BTreeSet<RequestId>,
     mode: Mode,
+    /// The version at which the run was claimed; none if it was created here.
+    claimed_at: Option<u64>,
     last: Timestamp,
 }
 
@@ -120,6 +122,7 @@ impl Drive {
             batch: Batch::default(),
             seen: BTreeSet::new(),
             mode: if shared.draining.load(Ordering::Acquire) { Mode::Draining } else { Mode::Working },
+            claimed_at: None,
             last: Timestamp::from_micros(0),
             shared,
             run,
@@ -160,8 +163,10 @@ impl Drive {
     /// Nothing is to be committed: leaves, or waits for what happens next.
     async fn rest(&mut self) -> Result<Then, End> {
         if self.run.status().is_terminal() {
-            // Its last commit gave it back. One that was claimed and had ended before is given back here.
-            self.release().await;
+            // Its last commit gave it back, unless it had ended before it was claimed.
+            if self.claimed_at == Some(self.run.version()) {
+                self.release().await;
+            }
             return Err(End::Ended(Box::new(self.run.run_row())));
         }
         if self.mode > Mode::Working && self.in_flight.is_empty() {
@@ -303,6 +308,7 @@ impl Drive {
     /// Begins with a run from the log: what runs there and not here was lost with its engine. The inbox is read.
     async fn take_over(&mut self, last: Timestamp) {
         self.last = last;
+        self.claimed_at = Some(self.run.version());
         self.seq.store(self.run.version(), Ordering::Release);
         let lost: Vec<_> = self.run.running().map(|(task, attempt)| (task.clone(), attempt)).collect();
         for (task, attempt) in lost {

@@ -14,7 +14,7 @@ use segue_core::{
         Adapter, EventBus, MetricsCollector, Orchestrator, OrchestratorError, RequestKind, RunRow, RunStore, StartRun,
         Started, StoreError, WorkflowVersion,
     },
-    spec::{Diagnostic, Severity, WorkflowSpec},
+    spec::{CheckOptions, Diagnostic, Severity, WorkflowSpec, check},
     status::Status,
 };
 use tokio::{sync::OnceCell, time::Instant};
@@ -234,7 +234,12 @@ impl Drop for Engine {
 impl Orchestrator for Engine {
     async fn deploy_workflow(&self, workflow: &WorkflowSpec) -> Result<ContentHash, OrchestratorError> {
         self.shared.admit()?;
-        let problems: Vec<Diagnostic> = self.shared.adapters.check(workflow);
+        let options = CheckOptions {
+            handlers: self.shared.adapters.handlers(),
+            default_handler: Some(self.shared.config.default_handler.clone()),
+        };
+        let mut problems = check(workflow, &options);
+        problems.extend(self.shared.adapters.check(workflow));
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return Err(OrchestratorError::Invalid(problems));
         }

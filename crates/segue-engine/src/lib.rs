@@ -18,7 +18,6 @@ mod drive;
 mod engine;
 mod handlers;
 mod inbox;
-mod inputs;
 mod lease;
 mod live;
 mod observe;

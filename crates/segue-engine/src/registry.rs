@@ -59,6 +59,13 @@ impl Adapters {
         self.adapters.iter()
     }
 
+    /// The handlers that they carry out, in alphabetical order.
+    pub fn handlers(&self) -> Vec<HandlerId> {
+        let mut handlers: Vec<_> = self.by_handler.keys().cloned().collect();
+        handlers.sort();
+        handlers
+    }
+
     /// Everything that the adapters find wrong with a workflow.
     pub fn check(&self, workflow: &WorkflowSpec) -> Vec<Diagnostic> {
         self.iter().flat_map(|adapter| adapter.translate_workflow(workflow)).collect()

@@ -8,6 +8,7 @@ use segue_core::{
     payload::Payload,
     ports::{Created, NewRun, OrchestratorError, StartRun, Started, StoreError},
     run::Run,
+    spec::resolve_inputs,
     time::Timestamp,
 };
 use serde_json::{Value, json};
@@ -15,7 +16,6 @@ use uuid::Uuid;
 
 use crate::{
     drive::{self, Places},
-    inputs,
     live::{End, Mailbox, Message},
     shared::Shared,
 };
@@ -28,7 +28,7 @@ pub(crate) async fn start(
     shared.admit()?;
     shared.lease.valid().await;
     let deployed = shared.deployed(workflow).await?;
-    let params = inputs::complete(&deployed.spec, start.inputs).map_err(OrchestratorError::Invalid)?;
+    let params = resolve_inputs(&deployed.spec, start.inputs).map_err(OrchestratorError::Invalid)?;
     let params = Value::Object(params);
     let request_hash = hash_of(workflow, &params, start.base_dir.as_deref(), start.rehearsal);
     let created = RunCreated {

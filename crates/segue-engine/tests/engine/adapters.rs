@@ -1,13 +1,14 @@
 //! Adapters that are slow, full, missing, or broken.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use segue_core::{
     outcome::{ErrorKind, TaskOutcome, Usage},
-    ports::Orchestrator,
+    plan::version_json,
+    ports::{Orchestrator, StartRun},
     status::Status,
 };
-use segue_engine::EngineConfig;
+use segue_engine::{Engine, EngineConfig, Pass};
 use serde_json::json;
 
 use crate::support::{World, on_every_store};
@@ -129,12 +130,20 @@ async fn a_panic_is_a_lost_attempt(mut world: World) {
 }
 
 async fn a_handler_that_nobody_has_fails_its_task(mut world: World) {
-    let engine = world.engine().await;
-    let run = world.start(&engine, json!([{"id": "a", "task": "nobody.has"}, {"id": "b", "task": "pass"}])).await;
+    // Deployed by an engine that has it, started by one that has not.
+    let workflow = json!({"id": "w", "nodes": [{"id": "a", "task": "test.task"}, {"id": "b", "task": "pass"}]});
+    let spec = serde_json::from_value(workflow.clone()).unwrap();
+    world.engine().await.deploy_workflow(&spec).await.unwrap();
+    let poor =
+        Engine::builder(world.store.clone()).adapter(Arc::new(Pass)).config(world.config()).start().await.unwrap();
+    let (hash, _) = version_json(&spec);
+    let run = poor.start_run(hash, StartRun::default()).await.unwrap().run_id;
+    world.know(run, workflow);
+    let engine = poor;
     let row = world.ended(&engine, run, Status::Failed).await;
     let error = row.error.unwrap();
     assert_eq!(error.kind, ErrorKind::Load);
-    assert!(error.message.contains("nobody.has"));
+    assert!(error.message.contains("test.task"));
     assert_eq!(world.output(run, "b").await, json!({}), "an independent branch is not harmed");
 }
 

@@ -67,7 +67,8 @@ async fn a_store_that_is_away_keeps_completions_and_nothing_is_dispatched() {
     b.succeed(json!(2));
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert!(!world.has_call(), "dispatched without a record");
-    let refused = engine.deploy_workflow(&serde_json::from_value(json!({"id": "x", "nodes": []})).unwrap()).await;
+    let refused =
+        engine.deploy_workflow(&serde_json::from_value(json!({"id": "x", "nodes": two_steps()})).unwrap()).await;
     assert!(matches!(refused, Err(OrchestratorError::Store(StoreError::Unavailable(_)))));
 
     world.store.is_away.store(false, Ordering::Release);

@@ -21,6 +21,7 @@ on_every_store!(
     large_values_arrive,
     a_failure_ends_the_run,
     inputs_that_cannot_be_rendered_fail_the_task,
+    a_bad_workflow_and_bad_inputs_are_refused,
 );
 
 async fn a_chain_costs_one_commit_a_step(mut world: World) {
@@ -125,11 +126,31 @@ async fn a_failure_ends_the_run(mut world: World) {
 
 async fn inputs_that_cannot_be_rendered_fail_the_task(mut world: World) {
     let engine = world.engine().await;
-    let inputs = json!({"x": "{{ params.missing.deeper }}"});
-    let run = world.start(&engine, json!([{"id": "a", "task": "pass", "inputs": inputs}])).await;
+    let inputs = json!({"x": "{{ nodes.a.output.missing.deeper }}"});
+    let nodes = json!([
+        {"id": "a", "task": "pass"},
+        {"id": "b", "task": "pass", "depends_on": ["a"], "inputs": inputs},
+    ]);
+    let run = world.start(&engine, nodes).await;
     let row = world.ended(&engine, run, Status::Failed).await;
     assert_eq!(row.error.unwrap().kind, ErrorKind::InvalidInput);
     assert_eq!(engine.scheduler().places_taken(), 0);
+}
+
+async fn a_bad_workflow_and_bad_inputs_are_refused(mut world: World) {
+    let engine = world.engine().await;
+    let cycle =
+        json!([{"id": "a", "depends_on": ["b"]}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "task": "nobody.has"}]);
+    let spec = serde_json::from_value(json!({"id": "w", "nodes": cycle})).unwrap();
+    let Err(OrchestratorError::Invalid(problems)) = engine.deploy_workflow(&spec).await else {
+        panic!("it is refused")
+    };
+    assert_eq!(problems.len(), 2, "all at once: {problems:?}");
+    let workflow = json!({"id": "w", "params": {"n": {"type": "integer"}}, "nodes": [{"id": "a"}]});
+    let hash = engine.deploy_workflow(&serde_json::from_value(workflow).unwrap()).await.unwrap();
+    let refused = engine.start_run(hash, StartRun::default()).await;
+    assert!(matches!(refused, Err(OrchestratorError::Invalid(_))), "{refused:?}");
+    assert!(world.commits().is_empty());
 }
 
 async fn a_start_with_a_used_key_is_the_same_run(mut world: World) {
