@@ -268,7 +268,7 @@ fn is_operand(source: &str, tokens: &[Token], index: usize) -> bool {
 /// The longest plain path that begins with the name at `start`, and the index of the token after it.
 fn path_at(source: &str, tokens: &[Token], start: usize, name: &str) -> Result<(Path, usize), ExprError> {
     let Some(root) = NAMES.into_iter().find(|known| *known == name) else {
-        return Err(unknown_name(&tokens[start], name));
+        return Err(dashed_id(source, tokens, start).unwrap_or_else(|| unknown_name(&tokens[start], name)));
     };
     let mut path = Path { root, steps: Vec::new() };
     let mut at = start + 1;
@@ -284,7 +284,12 @@ fn path_at(source: &str, tokens: &[Token], start: usize, name: &str) -> Result<(
             }
             (Some(TokenKind::Sign(".")), Some(TokenKind::Number)) => match text(at + 1).parse() {
                 Ok(number) => (Step::Index(number), 2),
-                Err(_) => break,
+                Err(_) => {
+                    let id = text(at + 1);
+                    let message = format!("`{id}` after a dot is neither a name nor a number");
+                    return Err(ExprError::new(ExprErrorKind::Syntax, tokens[at + 1].at.clone(), message)
+                        .help(format!("write `{path}[\"{id}\"]`")));
+                }
             },
             (Some(TokenKind::Sign("[")), Some(TokenKind::Text)) if text(at + 2) == "]" => match unquote(text(at + 1)) {
                 Some(key) => (Step::Key(key.into()), 3),
@@ -308,6 +313,23 @@ fn path_at(source: &str, tokens: &[Token], start: usize, name: &str) -> Result<(
         at += length;
     }
     Ok((path, at))
+}
+
+/// `nodes.my-node.output` is read as `nodes.my` minus `node.output`; says how it is written.
+fn dashed_id(source: &str, tokens: &[Token], at: usize) -> Option<ExprError> {
+    let minus = &tokens[at.checked_sub(1)?];
+    let joined = &source[minus.at.clone()] == "-" && minus.at.end == tokens[at].at.start;
+    let before = source[..minus.at.start].rsplit(|c: char| c.is_whitespace() || "()[]{},|".contains(c)).next()?;
+    let (root, id) = before.split_once('.').filter(|(root, _)| matches!(*root, "nodes" | "params"))?;
+    if !joined || id.is_empty() {
+        return None;
+    }
+    let rest = &source[tokens[at].at.start..];
+    let rest = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(rest.len())];
+    let message = format!("`{before}-{rest}` is read as `{before}` minus `{rest}`");
+    let start = minus.at.start - before.len();
+    let offset = start..tokens[at].at.start + rest.len();
+    Some(ExprError::new(ExprErrorKind::Syntax, offset, message).help(format!("write `{root}[\"{id}-{rest}\"]`")))
 }
 
 /// The text between quotes; none if it has escapes other than of a quote or a backslash, which the engine may read.

@@ -15,7 +15,11 @@ impl Default for Nearest {
 impl Nearest {
     /// The nearest of `known`, if one is near enough to be meant.
     pub(crate) fn of<'k>(&mut self, wrong: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-        let allowed = (wrong.chars().count() / 3).clamp(1, 4);
+        // Of two letters any other two are near.
+        let allowed = match wrong.chars().count() {
+            0..3 => 0,
+            length => (length / 3).min(4),
+        };
         let mut best: Option<(usize, &str)> = None;
         if wrong.len() > 128 {
             return None;

@@ -80,8 +80,8 @@ impl Path {
                 }
                 Some(step) => {
                     let id = step.as_name();
-                    match scope.nodes.iter().find(|(known, _)| known.as_str() == id) {
-                        Some((_, node)) => self.find_in_node(node, at),
+                    match scope.node(&id) {
+                        Some(node) => self.find_in_node(node, at),
                         None => Err(unknown(at, "node", &id, scope.nodes.iter().map(|(id, _)| id.as_str()))),
                     }
                 }

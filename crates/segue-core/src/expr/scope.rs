@@ -43,6 +43,15 @@ pub struct NodeView {
     pub attempts: u32,
 }
 
+impl Scope {
+    /// The node of that id. Fast if the nodes are in the order of their ids, right in any order.
+    pub(crate) fn node(&self, id: &str) -> Option<&NodeView> {
+        let sorted = self.nodes.binary_search_by(|(known, _)| known.as_str().cmp(id)).ok();
+        let index = sorted.or_else(|| self.nodes.iter().position(|(known, _)| known.as_str() == id));
+        index.map(|index| &self.nodes[index].1)
+    }
+}
+
 impl Default for Scope {
     /// No params, no nodes, a run without a name.
     fn default() -> Self {

@@ -74,7 +74,7 @@ fn mistakes() {
     for (source, kind, part) in [
         ("node.a.output", UnknownName, "did you mean `nodes`?"),
         ("params.lst", UnknownName, "did you mean `list`?"),
-        ("nodes.b.output", UnknownName, "did you mean `a`?"),
+        ("nodes.goen.output", UnknownName, "did you mean `gone`?"),
         ("nodes.a.outptu", UnknownName, "did you mean `output`?"),
         ("nodes.a.output.dcos", Evaluation, "did you mean `docs`?"),
         ("nodes.a.output.nope.deep or 1", Evaluation, "has no field `nope`"),
@@ -124,4 +124,181 @@ fn templates() {
     let shared = scope();
     let template = Template::compile(&json!("{{ nodes.a.output }}")).unwrap();
     assert!(Arc::ptr_eq(&template.render(&shared).unwrap(), &shared.nodes[0].1.output));
+}
+
+/// Everything that could make a great deal of data or work out of little text ends in an error.
+#[test]
+fn bombs_are_bounded() {
+    let mut scope = scope();
+    scope.extra.push(("item", Arc::new(json!("y".repeat(1_000_000)))));
+    scope.extra.push(("output", Arc::new(json!((0..10_000).collect::<Vec<_>>()))));
+    let doubled = |times: usize| "(".repeat(times) + "params.t" + &")*60".repeat(times);
+    for source in [
+        "'x' * 10**9 * 10**9",
+        "item * 1000",
+        "params.t * 100000000",
+        "('x' * 50000000) ~ ('x' * 50000000)",
+        "[[1] * 99999] * 99999",
+        "([params.t] * 99999) | join(item)",
+        "(range(99999) | list) * 1000 | list",
+        "range(99999) | map('string') | list | join(item)",
+        "'%2000000000d' | format(1)",
+        "'%2000000000s' | format('x')",
+        "'%.2000000000f' | format(1.5)",
+        "item | indent(2000000000)",
+        "('\\n' * 100000) | indent(10000000)",
+        "item | replace('y', item)",
+        "item | replace('', item)",
+        "item | list | join(item)",
+        "[1] | batch(2000000000, 1) | list",
+        "[1] | slice(2000000000) | list",
+        "range(0, 4000000000, 1) | list",
+        "10 ** 10 ** 10",
+        "9999999999 ** 9999999999",
+        "output | map('batch', 100000, 1) | list | tojson",
+        "output | map('default', output) | map('list') | list | tojson * 100",
+        "{'a': item, 'b': item, 'c': item, 'd': item, 'e': item, 'f': item} | tojson * 100000",
+        "[item,item,item,item,item,item,item,item,item,item,item,item,item,item,item,item,item,item]",
+        "item | int",
+        "dict(a=item * 100)",
+        &doubled(30),
+    ] {
+        let result = Expression::compile(source).and_then(|expression| expression.evaluate(&scope));
+        assert!(result.is_err(), "{source} gives {} bytes", result.unwrap().to_string().len());
+    }
+    let wide = json!(vec!["{{ item }}"; 20]);
+    assert_eq!(Template::compile(&wide).unwrap().render(&scope).unwrap_err().error.kind, ExprErrorKind::TooComplex);
+    let long = json!("{{ item }}".repeat(20));
+    assert_eq!(Template::compile(&long).unwrap().render(&scope).unwrap_err().error.kind, ExprErrorKind::TooComplex);
+}
+
+/// Ordinary work on ordinary data is far below the bounds.
+#[test]
+fn large_data_is_workable() {
+    let mut scope = scope();
+    let rows: Vec<Value> =
+        (0..20_000).map(|n| json!({"id": n, "text": "some words of a row", "ok": n % 2 == 0})).collect();
+    scope.nodes[0].1.output = Arc::new(json!({ "rows": rows, "text": "z".repeat(4 << 20) }));
+    let eval = |source: &str| Expression::compile(source).and_then(|e| e.evaluate(&scope)).unwrap();
+    assert_eq!(eval("nodes.a.output.rows | selectattr('ok') | map(attribute='id') | sum"), json!(99_990_000));
+    assert_eq!(eval("nodes.a.output.rows[19999].id"), json!(19_999));
+    assert_eq!(eval("(nodes.a.output.rows | last).id"), json!(19_999));
+    assert_eq!(eval("nodes.a.output.rows | length"), json!(20_000));
+    assert_eq!(eval("nodes.a.output.text | length"), json!(4 << 20));
+    assert_eq!(eval("nodes.a.output.text[:10] | upper"), json!("ZZZZZZZZZZ"));
+    assert_eq!(eval("'x' in nodes.a.output.text"), json!(false));
+}
+
+#[test]
+fn truth_is_that_of_json() {
+    for (source, expected) in [
+        ("nodes.gone.output", false),
+        ("nodes.gone.output.any.thing", false),
+        ("nodes.a.output.nope", false),
+        ("not nodes.a.output.nope", true),
+        ("nodes.a.output", true),
+        ("params.n - 3", false),
+        ("''", false),
+        ("[]", false),
+        ("[0]", true),
+        ("{}", false),
+        ("none", false),
+        ("nodes.gone.status == 'SKIPPED'", true),
+    ] {
+        assert_eq!(Expression::compile(source).unwrap().is_true(&scope()), Ok(expected), "{source}");
+    }
+    assert!(Expression::compile("params.nope").unwrap().is_true(&scope()).is_err(), "a wrong name is never just false");
+    assert!(Expression::compile("nodes.a.output.nope.deeper").unwrap().is_true(&scope()).is_err());
+}
+
+#[test]
+fn references_are_found_without_evaluating() {
+    let expression = Expression::compile(
+        "nodes.a.output.x or nodes['a.b-c'].status ~ params.t | default(run.id) if item.q is even else params['n']",
+    )
+    .unwrap();
+    let references = expression.references();
+    assert_eq!(references.nodes.iter().map(NodeId::as_str).collect::<Vec<_>>(), ["a", "a.b-c"]);
+    assert_eq!(references.params.iter().collect::<Vec<_>>(), ["n", "t"]);
+    assert_eq!(references.names.iter().copied().collect::<Vec<_>>(), ["item", "run"]);
+    assert!(!references.all_nodes && !references.all_params);
+    assert!(Expression::compile("nodes[params.t].output").unwrap().references().all_nodes);
+    assert!(Expression::compile("params | length").unwrap().references().all_params);
+    // Names of filters, tests and arguments, and texts, read nothing.
+    let none = Expression::compile("[1] | join(d='nodes.a') is string and 2 is in [2] | sort(reverse=true)").unwrap();
+    assert!(none.references().is_empty(), "{none:?}");
+    let template = Template::compile(&json!({"a": ["{{ nodes.a.output }}", "x {{ params.t }}"], "b": 1})).unwrap();
+    assert_eq!((template.references().nodes.len(), template.references().params.len()), (1, 1));
+    let places: Vec<_> =
+        template.expressions().map(|(pointer, start, e)| (pointer.to_owned(), start, e.source().to_owned())).collect();
+    assert_eq!(places, [("/a/0".into(), 2, " nodes.a.output ".into()), ("/a/1".into(), 4, " params.t ".into())]);
+}
+
+#[test]
+fn a_template_says_where_it_fails() {
+    let template = Template::compile(&json!({"a/b": ["é {{ params.t }} {{ nodes.a.output.docz }}"]})).unwrap();
+    let error = template.render(&scope()).unwrap_err();
+    assert_eq!((error.pointer.as_str(), error.error.offset), ("/a~1b/0", 21..40));
+    let errors = Template::compile(&json!({"a": "{{ 1 + }}", "b": ["{{ params.x"], "c": "{{ params }}"})).unwrap_err();
+    assert_eq!(errors.iter().map(|e| e.pointer.as_str()).collect::<Vec<_>>(), ["/a", "/b/0"]);
+}
+
+#[test]
+fn what_holds_no_expression_is_constant_and_shared() {
+    let value = json!({"a": ["x", {"b": "} % {"}], "big": u64::MAX, "f": 1.0});
+    let template = Template::compile(&value).unwrap();
+    assert!(template.is_constant());
+    let first = template.render(&scope()).unwrap();
+    assert!(Arc::ptr_eq(&first, &template.render(&scope()).unwrap()));
+    assert_eq!(*first, value);
+}
+
+#[test]
+fn there_is_nothing_impure_and_nothing_of_html() {
+    for source in [
+        "now()",
+        "debug()",
+        "lipsum()",
+        "namespace()",
+        "random()",
+        "env.HOME",
+        "self",
+        "loop",
+        "super()",
+        "x | safe",
+        "1 | pprint",
+        "1 | random",
+    ] {
+        assert!(Expression::compile(source).is_err(), "{source}");
+    }
+    let mut scope = scope();
+    scope.extra.push(("item", Arc::new(json!("<a href=\"x\">&'</a>"))));
+    for source in ["item", "item ~ ''", "[item] | join", "item | string"] {
+        assert_eq!(
+            Expression::compile(source).unwrap().evaluate(&scope),
+            Ok(json!("<a href=\"x\">&'</a>")),
+            "{source}"
+        );
+    }
+    assert_eq!(
+        Expression::compile("[item] | tojson").unwrap().evaluate(&scope),
+        Ok(json!("[\"<a href=\\\"x\\\">&'</a>\"]"))
+    );
+}
+
+/// Every filter, test and function that is offered exists.
+#[test]
+fn every_word_of_the_language_is_known_to_the_engine() {
+    for name in super::engine::FILTERS {
+        let error = Expression::compile(&format!("params.n | {name}")).unwrap().evaluate(&scope()).err();
+        assert!(!error.as_ref().is_some_and(|e| e.message.contains("unknown")), "{name}: {error:?}");
+    }
+    for name in super::engine::TESTS {
+        let error = Expression::compile(&format!("params.n is {name}(1)")).unwrap().evaluate(&scope()).err();
+        assert!(!error.as_ref().is_some_and(|e| e.message.contains("unknown")), "{name}: {error:?}");
+    }
+    for name in super::engine::FUNCTIONS {
+        let error = Expression::compile(&format!("{name}(x=1)")).unwrap().evaluate(&scope()).err();
+        assert!(!error.as_ref().is_some_and(|e| e.message.contains("unknown")), "{name}: {error:?}");
+    }
 }

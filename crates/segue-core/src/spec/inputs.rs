@@ -28,12 +28,9 @@ pub fn resolve_inputs(
     }
     let mut inputs = Map::with_capacity(spec.params.len());
     for (name, param) in &spec.params {
-        let value = match given.remove(name) {
-            Some(value) if !value.is_null() || !is_required(param) => Some(value),
-            Some(_) | None => None,
-        };
-        match value {
-            Some(Value::Null) => drop(inputs.insert(name.clone(), default_of(param))),
+        match given.remove(name) {
+            // Given as nothing is as good as not given, where that is allowed.
+            Some(Value::Null) | None if !is_required(param) => drop(inputs.insert(name.clone(), default_of(param))),
             Some(value) => {
                 for misfit in misfits(param, &value) {
                     let message = format!("`{name}` does not fit: {}", misfit.message);
@@ -41,17 +38,15 @@ pub fn resolve_inputs(
                 }
                 inputs.insert(name.clone(), with_defaults(param, value));
             }
-            None if is_required(param) => {
+            None => {
                 let what = param.get("description").and_then(Value::as_str);
                 let message = match what {
                     Some(what) => format!("the input `{name}` is missing ({what})"),
                     None => format!("the input `{name}` is missing"),
                 };
-                problems.push(
-                    Problem::new(&codes::MISSING_INPUT, pointer_to(name), message).help(codes::MISSING_INPUT.cure),
-                );
+                let problem = Problem::new(&codes::MISSING_INPUT, pointer_to(name), message);
+                problems.push(problem.help(codes::MISSING_INPUT.cure));
             }
-            None => drop(inputs.insert(name.clone(), default_of(param))),
         }
     }
     if problems.is_empty() { Ok(inputs) } else { Err(problems.into_iter().map(Problem::into_diagnostic).collect()) }

@@ -20,10 +20,6 @@ mod schema;
 mod tree;
 mod types;
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
-
 pub use check::{CheckOptions, check};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use inputs::{input_from_text, resolve_inputs};

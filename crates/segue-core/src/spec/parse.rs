@@ -138,13 +138,19 @@ fn finish(text: &str, tree: Tree, spec: Option<WorkflowSpec>, problems: Problems
             (None, Some(inside)) => source.find_inside(&problem.path, &tree.value, inside),
             (None, None) => source.find(&problem.path, problem.on_key),
         };
+        let first = problem.first_at.clone().map(|first| source.span(first).line);
         let mut diagnostic = problem.into_diagnostic();
+        if let Some(line) = first {
+            diagnostic.message = format!("{}, for the first time in line {line}", diagnostic.message);
+        }
         diagnostic.span = Some(source.span(at));
         diagnostics.push(diagnostic);
     }
     sort(&mut diagnostics);
     if problems.overflow {
-        diagnostics.push(check::too_many());
+        let mut rest = check::too_many();
+        rest.span = Some(source.span(text.len()..text.len()));
+        diagnostics.push(rest);
     }
     Parsed { spec: spec.filter(|_| !has_errors), diagnostics, source }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Problem {
     pub(crate) at: Option<Range<usize>>,
     /// The place inside the text value that `path` leads to.
     pub(crate) inside: Option<Range<usize>>,
+    /// Where the same thing stands for the first time.
+    pub(crate) first_at: Option<Range<usize>>,
     /// It is about the key and not about its value.
     pub(crate) on_key: bool,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Problem {
 impl Problem {
     pub(crate) fn new(code: &'static Code, path: impl fmt::Display, message: impl Into<String>) -> Self {
         let path = path.to_string();
-        Self { code, path, message: message.into(), help: None, at: None, inside: None, on_key: false }
+        Self { code, path, message: message.into(), help: None, at: None, inside: None, first_at: None, on_key: false }
     }
 
     #[must_use]

@@ -10,7 +10,7 @@ use crate::{
     spec::{
         WorkflowSpec, codes,
         decode::UNREADABLE,
-        problem::{At, Problem},
+        problem::{At, PROBLEMS_MAX, Problem},
     },
 };
 
@@ -21,6 +21,8 @@ enum Reader {
     Node(usize),
     /// A node that has failed: the same, and `error`.
     FailedNode(usize),
+    /// Any node that has failed (the workflow's defaults): `error`, and no node.
+    AnyFailedNode,
     /// An edge: the node that it leaves, and what that depends on.
     Edge(Option<usize>),
     /// The run's outputs: every node.
@@ -41,8 +43,7 @@ impl Checks<'_> {
         let spec: &WorkflowSpec = self.spec;
         if let Some(output) = spec.defaults.as_ref().and_then(|defaults| defaults.on_failure.as_ref()?.output.as_ref())
         {
-            // Belongs to every node, so it may read none.
-            self.template(output, "/defaults/on_failure/output", Reader::Edge(None), &mut pending);
+            self.template(output, "/defaults/on_failure/output", Reader::AnyFailedNode, &mut pending);
         }
         let nodes = root.key("nodes");
         for (index, node) in spec.nodes.iter().enumerate() {
@@ -142,7 +143,7 @@ impl Checks<'_> {
                     Problem::new(&codes::UNKNOWN_NAME, path, message)
                         .help(help.unwrap_or_else(|| "it has `id`, `workflow_id` and `status`".to_owned()))
                 }),
-                ("error", _) if matches!(reader, Reader::FailedNode(_)) => None,
+                ("error", _) if matches!(reader, Reader::FailedNode(_) | Reader::AnyFailedNode) => None,
                 ("params" | "run", _) => None,
                 (name, _) => Some(Self::out_of_place(name, path)),
             };
@@ -192,7 +193,7 @@ impl Checks<'_> {
             Reader::Run => return None,
             Reader::Edge(Some(from)) if from == target => return None,
             Reader::Edge(Some(node)) | Reader::Node(node) | Reader::FailedNode(node) => node,
-            Reader::Edge(None) if path.starts_with("/defaults") => {
+            Reader::AnyFailedNode => {
                 let message = "the defaults of all nodes cannot read one of them";
                 return Some(Problem::new(&codes::NOT_AN_ANCESTOR, path, message));
             }
@@ -209,11 +210,21 @@ impl Checks<'_> {
     /// Reports the references to nodes that are not ancestors.
     fn judge(&mut self, pending: &[Pending]) {
         let pairs: Vec<_> = pending.iter().map(|one| one.pair).collect();
-        for number in self.graph.not_ancestors(&pairs) {
+        let mut wrong = self.graph.not_ancestors(&pairs);
+        wrong.truncate(PROBLEMS_MAX + 1);
+        // The other way round: which of them even run after the node that wants to read them?
+        let reversed: Vec<_> = wrong.iter().map(|number| (pairs[*number].1, pairs[*number].0)).collect();
+        let mut runs_after: Vec<bool> = reversed.iter().map(|(read, _)| self.graph.in_order[*read]).collect();
+        for position in self.graph.not_ancestors(&reversed) {
+            runs_after[position] = false;
+        }
+        for (number, runs_after) in wrong.into_iter().zip(runs_after) {
             let Pending { pair: (node, target), path, inside } = &pending[number];
             let (reader, read) = (&self.spec.nodes[*node].id, &self.spec.nodes[*target].id);
             let (message, help) = if node == target {
                 (format!("`{reader}` cannot read its own output: it has none before it runs"), None)
+            } else if runs_after {
+                (format!("`{reader}` cannot read `{read}`, which runs after it"), None)
             } else {
                 let message = format!("`{reader}` does not depend on `{read}`, so its output may not be there yet");
                 (message, Some(format!("add `{read}` to the `depends_on` of `{reader}`")))

@@ -17,6 +17,8 @@ pub(super) struct Graph<'s> {
     /// The nodes in an order in which every node comes after its dependencies. Nodes in circles, and those that depend on
     /// one, are not in it.
     pub(super) order: Vec<u32>,
+    /// Is the node in `order`?
+    pub(super) in_order: Vec<bool>,
 }
 
 /// Targets that are looked for in one sweep over the graph.
@@ -31,7 +33,12 @@ impl<'s> Graph<'s> {
                 index.entry(node.id.as_str()).or_insert(number);
             }
         }
-        let mut graph = Self { index, dependencies: vec![Vec::new(); spec.nodes.len()], order: Vec::new() };
+        let mut graph = Self {
+            index,
+            dependencies: vec![Vec::new(); spec.nodes.len()],
+            order: Vec::new(),
+            in_order: vec![false; spec.nodes.len()],
+        };
         for (number, node) in spec.nodes.iter().enumerate() {
             for dependency in &node.depends_on {
                 graph.depend(number, graph.index_of(dependency.as_str()));
@@ -47,6 +54,9 @@ impl<'s> Graph<'s> {
             dependencies.dedup();
         }
         graph.order = graph.sorted();
+        for node in &graph.order {
+            graph.in_order[*node as usize] = true;
+        }
         graph
     }
 
@@ -88,10 +98,7 @@ impl<'s> Graph<'s> {
 
     /// Circles, each as the nodes along the dependencies; a few of them if there are many.
     fn circles(&self) -> Vec<Vec<usize>> {
-        let mut open = vec![true; self.dependencies.len()];
-        for node in &self.order {
-            open[*node as usize] = false;
-        }
+        let mut open: Vec<bool> = self.in_order.iter().map(|done| !done).collect();
         let mut circles = Vec::new();
         for start in 0..open.len() {
             if !open[start] || circles.len() == 20 {
@@ -131,10 +138,6 @@ impl<'s> Graph<'s> {
         for (number, (_, other)) in pairs.iter().enumerate() {
             by_other.entry(*other).or_default().push(number);
         }
-        let mut sorted = vec![false; self.dependencies.len()];
-        for node in &self.order {
-            sorted[*node as usize] = true;
-        }
         let mut wrong = Vec::new();
         let others: Vec<usize> = by_other.keys().copied().collect();
         for batch in others.chunks(SWEEP) {
@@ -159,7 +162,7 @@ impl<'s> Graph<'s> {
             for (bit, other) in batch.iter().enumerate() {
                 for number in &by_other[other] {
                     let node = pairs[*number].0;
-                    if sorted[node] && above[node][bit / 64] & (1 << (bit % 64)) == 0 {
+                    if self.in_order[node] && above[node][bit / 64] & (1 << (bit % 64)) == 0 {
                         wrong.push(*number);
                     }
                 }

@@ -102,7 +102,8 @@ impl Decoder<'_> {
     }
 }
 
-fn blank(id: String) -> TaskNode {
+/// A node with nothing but its id.
+pub(super) fn blank(id: String) -> TaskNode {
     TaskNode {
         id: NodeId::new(id),
         name: None,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Decoder, fields::Fields};
+use super::{Decoder, UNREADABLE, fields::Fields};
 use crate::{
     ids::{HandlerId, WorkflowId},
     spec::{
@@ -79,8 +79,7 @@ impl Decoder<'_> {
         match fields.get("nodes") {
             None => {
                 self.missing(fields, "nodes", "a workflow");
-                // Enough for the checks not to say it once more.
-                Vec::new()
+                unreadable()
             }
             Some(Value::Array(items)) => {
                 items.iter().enumerate().map(|(index, item)| self.node(item, &at.index(index))).collect()
@@ -89,7 +88,7 @@ impl Decoder<'_> {
                 let message = format!("`nodes` is a list; this is {}", super::fields::kind_of(other));
                 let help = other.is_object().then(|| "write each node as `- id: …`".to_owned());
                 self.add(Problem::new(&codes::WRONG_TYPE, at, message).maybe_help(help));
-                Vec::new()
+                unreadable()
             }
         }
     }
@@ -119,4 +118,9 @@ impl Decoder<'_> {
     fn metadata(&mut self, fields: &Fields<'_>) -> Map<String, Value> {
         self.free_map(fields, "metadata")
     }
+}
+
+/// Stands for the nodes, so that the checks do not say once more that there are none.
+fn unreadable() -> Vec<TaskNode> {
+    vec![super::node::blank(UNREADABLE.to_owned())]
 }

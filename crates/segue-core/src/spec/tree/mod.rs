@@ -187,7 +187,7 @@ impl<'p> Builder<'p> {
                     let message = format!("`{}` is given twice in this mapping", key.name());
                     let first = frame.spans.child(key.name()).and_then(Spans::key).map(Key::at);
                     let mut problem = Problem::new(&codes::DUPLICATE_KEY, "", message).at(key.at());
-                    problem.inside = first;
+                    problem.first_at = first;
                     self.problems.add(problem.help("keep one of them"));
                     return;
                 }
