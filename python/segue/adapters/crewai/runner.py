@@ -148,7 +148,7 @@ def _tell_environment(start: Start) -> None:
         SEGUE_RUN_ID=start.run_id,
         SEGUE_WORKFLOW_ID=start.workflow_id,
         SEGUE_TASK_ID=start.task_id,
-        SEGUE_ATTEMPT=str(start.attempt),
+        SEGUE_ATTEMPT_NUMBER=str(start.attempt),
         SEGUE_IDEMPOTENCY_KEY=start.idempotency_key,
     )
 
