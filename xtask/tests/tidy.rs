@@ -159,3 +159,28 @@ fn decisions_are_complete() {
     assert!(numbers.len() >= 3, "only {} decisions", numbers.len());
     assert_none(&offenders, "a decision says why, what and what follows (docs/decisions/template.md)");
 }
+
+/// Is one of the choices of a licence expression allowed? As much of SPDX as crates use: AND, OR, WITH, brackets.
+fn is_allowed(licence: &str, allowed: &BTreeSet<&str>) -> bool {
+    let licence = licence.replace(['(', ')'], "");
+    licence.split(" AND ").all(|part| {
+        let part = part.replace('/', " OR ");
+        part.split(" OR ").any(|choice| choice.split(" WITH ").next().is_some_and(|it| allowed.contains(it.trim())))
+    })
+}
+
+#[test]
+fn all_licences_are_allowed() {
+    let deny = fs::read_to_string(root().join("deny.toml")).unwrap();
+    let list = deny.split_once("allow = [").unwrap().1.split_once(']').unwrap().0;
+    let allowed: BTreeSet<&str> = list.split(',').map(|name| name.trim().trim_matches('"')).collect();
+    assert!(is_allowed("(MIT OR GPL-3.0) AND Unicode-3.0", &allowed) && is_allowed("MIT/GPL-3.0", &allowed));
+    assert!(!is_allowed("MIT AND GPL-3.0", &allowed) && !is_allowed("GPL-3.0 OR EPL-2.0", &allowed));
+
+    let platform = ["--filter-platform".to_owned(), "x86_64-unknown-linux-gnu".to_owned()];
+    let all = MetadataCommand::new().current_dir(root()).other_options(platform).exec().unwrap().packages;
+    let licence = |package: &cargo_metadata::Package| package.license.clone().unwrap_or_default();
+    let offenders = all.iter().filter(|package| !is_allowed(&licence(package), &allowed));
+    let offenders = offenders.map(|package| format!("{}: {}", package.name, licence(package))).collect::<Vec<_>>();
+    assert_none(&offenders, "licences are permissive (deny.toml)");
+}
