@@ -6,7 +6,6 @@ from pathlib import Path
 
 with (Path(__file__).parent / "orders.csv").open(newline="", encoding="utf-8") as file:
     orders = [
-        {"id": row["id"], "customer": row["customer"], "amount": float(row["amount"])}
-        for row in csv.DictReader(file)
+        {"id": row["id"], "customer": row["customer"], "amount": float(row["amount"])} for row in csv.DictReader(file)
     ]
 print(json.dumps(orders))
