@@ -243,7 +243,8 @@ async fn a_dead_zygote_is_replaced_and_its_attempts_are_lost() {
 
 #[tokio::test]
 async fn a_zygote_that_hangs_does_not_keep_a_cancelled_attempt_alive() {
-    let villain = Villain::new("stopped");
+    let options = PoolOptions { report_within: Duration::from_secs(1), ..PoolOptions::default() };
+    let villain = Villain::with("stopped", options);
     let case = Case { grace: Duration::ZERO, ..case(json!({ "do": "stop_the_zygote" })) };
     let (invocation, controls) = case.invocation("task", 1);
     let (outcome, ()) = tokio::join!(villain.execute(invocation), async {

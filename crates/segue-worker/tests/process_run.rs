@@ -145,12 +145,10 @@ async fn a_daemon_without_environment_does_not_outlive_a_cancel() {
     let mark = unique("daemon");
     let script = format!(
         "import os, subprocess, sys, time\n\
-         subprocess.Popen(['sleep', '1000{}', '{mark}'][:1] + ['1000'], env={{}}, start_new_session=True, stdin=-3, stdout=-3, stderr=-3)\n\
-         subprocess.Popen(['python3', '-c', 'import time; time.sleep(1000)', '{mark}'], env={{'PATH': os.environ['PATH']}}, \
-         start_new_session=True, stdin=-3, stdout=-3, stderr=-3)\n\
+         subprocess.Popen(['python3', '-c', 'import time; time.sleep(1000)', '{mark}'], \
+         env={{'PATH': os.environ['PATH']}}, start_new_session=True, stdin=-3, stdout=-3, stderr=-3)\n\
          print('ready', file=sys.stderr, flush=True)\n\
-         time.sleep(1000)",
-        ""
+         time.sleep(1000)"
     );
     let case = Case { grace: Duration::ZERO, ..python(&script) };
     let (invocation, controls) = case.invocation("task", 1);

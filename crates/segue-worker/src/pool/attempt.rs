@@ -28,8 +28,6 @@ use crate::{
 
 /// How long an attempt that has answered may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
-/// How long its zygote may take to report the end of a killed attempt.
-const REPORT_WITHIN: Duration = Duration::from_secs(15);
 /// What an attempt that is over may still have in its socket is read for so long.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// Pieces of progress that an attempt may send; the worker stops itself long before.
@@ -330,7 +328,7 @@ impl Attempt<'_> {
         match self.stage {
             Stage::Connecting if self.family.is_none() => {
                 self.zygote.abandon("the Python worker did not fork an attempt in time");
-                return self.enter(Stage::Killed, REPORT_WITHIN);
+                return self.enter(Stage::Killed, self.options.report_within);
             }
             Stage::Connecting => {
                 self.fault.get_or_insert("it did not connect in time".to_owned());
@@ -341,11 +339,11 @@ impl Attempt<'_> {
             }
             Stage::Killed => {
                 self.zygote.abandon("the Python worker does not report the end of a killed attempt");
-                return self.enter(Stage::Killed, REPORT_WITHIN);
+                return self.enter(Stage::Killed, self.options.report_within);
             }
             Stage::Leaving | Stage::Gone => {}
         }
-        self.enter(Stage::Killed, REPORT_WITHIN);
+        self.enter(Stage::Killed, self.options.report_within);
         match &self.family {
             Some(family) => {
                 end_off_thread(family.clone()).await;

@@ -21,10 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::wire::{Incoming, Outgoing, parse, read_line};
 use crate::protocol::{LINE_BYTES_MAX, Opening};
 
-/// A stranger has this long to say who it is.
-const OPENING_TIME_MAX: Duration = Duration::from_secs(10);
-/// Connections that may be saying who they are at once.
-const STRANGERS_MAX: usize = 64;
+/// Connections that have not said who they are at once.
+const STRANGERS_MAX: usize = 256;
 /// A Unix socket's path holds no more on Linux, its final zero included.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
@@ -45,12 +43,13 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Makes the folder and listens. Within a runtime.
-    pub(super) fn open() -> io::Result<Self> {
+    /// Makes the folder and listens. Within a runtime. A stranger has `opening_max` to say who it is: a zygote connects
+    /// before it imports its framework, and speaks after.
+    pub(super) fn open(opening_max: Duration) -> io::Result<Self> {
         let folder = runtime_folder()?;
         let listener = UnixListener::bind(folder.path().join("socket"))?;
         let expected = Expected::default();
-        let listening = AbortOnDropHandle::new(tokio::spawn(listen(listener, expected.clone())));
+        let listening = AbortOnDropHandle::new(tokio::spawn(listen(listener, expected.clone(), opening_max)));
         Ok(Self { folder, expected, _listening: listening })
     }
 
@@ -106,7 +105,7 @@ fn runtime_folder() -> io::Result<TempDir> {
     make(Path::new("/tmp"))
 }
 
-async fn listen(listener: UnixListener, expected: Expected) {
+async fn listen(listener: UnixListener, expected: Expected, opening_max: Duration) {
     let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     loop {
         let permit = strangers.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -118,7 +117,7 @@ async fn listen(listener: UnixListener, expected: Expected) {
         let expected = expected.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            match timeout(OPENING_TIME_MAX, admit(stream, &expected)).await {
+            match timeout(opening_max, admit(stream, &expected)).await {
                 Ok(Some(())) => {}
                 _ => tracing::debug!("a connection to the workers' socket that nobody expected was closed"),
             }

@@ -81,6 +81,8 @@ pub struct PoolOptions {
     pub connect_within: Duration,
     /// How long an attempt may give no sign of life. Its heartbeats come every 5 seconds.
     pub silence_max: Duration,
+    /// How long a zygote may take to report the end of an attempt that was killed.
+    pub report_within: Duration,
     /// A zygote that nobody has used for so long is ended.
     pub idle_max: Duration,
     /// A zygote that is older is replaced when it is idle.
@@ -98,6 +100,7 @@ impl Default for PoolOptions {
             hello_within: Duration::from_secs(120),
             connect_within: Duration::from_secs(60),
             silence_max: Duration::from_secs(120),
+            report_within: Duration::from_secs(15),
             idle_max: Duration::from_secs(300),
             age_max: Duration::from_secs(3_600),
             memory_bytes_max: 1 << 30,
@@ -259,7 +262,7 @@ impl Shared {
         let mut door = lock(&self.door);
         match &*door {
             Some(door) => Ok(door.clone()),
-            None => Ok(door.insert(Arc::new(Door::open()?)).clone()),
+            None => Ok(door.insert(Arc::new(Door::open(self.options.hello_within)?)).clone()),
         }
     }
 
