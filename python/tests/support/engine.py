@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,17 @@ class Connection:
         """Sends anything."""
         self._socket.sendall(line)
 
-    def next(self) -> Message | None:
-        """The next message; None: the other end is closed."""
-        return self._queue.get(timeout=WAIT_SECONDS)
+    def next(self, until: float | None = None) -> Message | None:
+        """The next message; None: the other end is closed. `until`: at the latest, on the monotonic clock."""
+        left = WAIT_SECONDS if until is None else max(0.0, until - time.monotonic())
+        return self._queue.get(timeout=left)
 
     def until(self, *types: str) -> Message:
         """The next message of one of these types."""
+        # Heartbeats keep coming, so that a wait for each message alone would never end.
+        end = time.monotonic() + WAIT_SECONDS
         while True:
-            message = self.next()
+            message = self.next(end)
             assert message is not None, f"closed before {types}"
             if message["type"] in types:
                 return message
@@ -220,8 +224,9 @@ class Attempt:
     def final(self) -> Message:
         """Reads to the final message, acknowledges it and waits for the end of the process."""
         message: Message | None = None
+        end = time.monotonic() + WAIT_SECONDS
         while message is None or message["type"] not in ("result", "error", "cancelled"):
-            message = self.connection.next()
+            message = self.connection.next(end)
             assert message is not None, f"no final message:\n{self.stderr()}"
             self.messages.append(message)
         self.connection.send({"type": "ack"})
