@@ -69,6 +69,9 @@ impl Fold {
     pub fn wants(&self, event: &Event) -> Option<BlobRef> {
         let payload = event.kind.payload()?;
         let blob = payload.blob().filter(|_| payload.value().is_none())?;
+        if planted!(LoadsTooFewValues) {
+            return None;
+        }
         let is_read = match (&self.run, &event.task_id) {
             (Some(run), Some(task)) => run.find(task).is_some_and(|ix| run.task(ix).readers > 0),
             (_, None) => matches!(event.kind, EventKind::RunCreated(_)),

@@ -83,6 +83,8 @@ mutants! {
     IgnoresEdgeConditions,
     /// Values are dropped before the edges' conditions have read them.
     DropsValuesTooEarly,
+    /// Large values are not loaded when a log is read.
+    LoadsTooFewValues,
     /// Reopening runs everything again.
     ReopenRunsSuccessesAgain,
     /// Reopening numbers attempts from 1 again, so that stale answers fit.

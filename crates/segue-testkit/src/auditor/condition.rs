@@ -170,7 +170,13 @@ fn compare(operator: &str, left: Found, right: Found) -> Result<bool, String> {
     })
 }
 
+/// The order of numbers; `null` is less than any of them, as in the language's own engine.
 fn numbers(left: &Value, right: &Value) -> Option<Ordering> {
+    match (left, right) {
+        (Value::Null, Value::Number(_)) => return Some(Ordering::Less),
+        (Value::Number(_), Value::Null) => return Some(Ordering::Greater),
+        _ => {}
+    }
     left.as_f64()?.partial_cmp(&right.as_f64()?)
 }
 

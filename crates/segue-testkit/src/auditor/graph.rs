@@ -31,6 +31,9 @@ pub(super) struct Node {
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) retry: Retry,
+    pub(super) inputs: Map<String, Value>,
+    /// It is given the outputs of its dependencies: it names neither a handler nor a prompt.
+    pub(super) takes_material: bool,
     /// `on_failure: continue`: the stand-in output.
     pub(super) continue_with: Option<Value>,
 }
@@ -92,6 +95,8 @@ impl Node {
             incoming: Vec::new(),
             timeout: node.timeout_seconds.or(defaults.timeout_seconds).map(Seconds::as_duration),
             deadline: node.deadline_seconds.map(Seconds::as_duration),
+            inputs: node.spec.inputs.clone(),
+            takes_material: node.spec.task.is_none() && !node.spec.inputs.contains_key("prompt"),
             retry: Retry::of(&own, &defaults.retry_policy.unwrap_or_default()),
             continue_with: match on_failure.action {
                 FailureAction::Fail => None,

@@ -124,6 +124,10 @@ pub struct Auditor {
 pub fn audit(spec: &WorkflowSpec, events: &[Event]) -> Result<Auditor, Violation> {
     let mut auditor = Auditor::new(spec);
     for event in events {
+        // What is committed together has one time: a later one begins another commit.
+        if event.time > auditor.time {
+            auditor.settled()?;
+        }
         auditor.observe(event)?;
     }
     auditor.settled()?;

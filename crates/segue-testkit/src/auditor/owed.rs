@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use segue_core::{ids::TaskId, status::Status, time::Timestamp};
+use segue_core::{
+    ids::{NodeId, TaskId},
+    status::Status,
+    time::Timestamp,
+};
+
+use serde_json::Value;
 
 use super::{Auditor, Phase, join::Decision};
 
@@ -67,6 +73,19 @@ impl Auditor {
     /// The shortest and the longest pause that the task's last retry could have had, before jitter.
     pub fn last_pause(&self, task: &TaskId) -> Option<(Duration, Duration)> {
         self.tasks[self.index_of(Some(task)).ok()?].pause
+    }
+
+    /// What an attempt of the task is given now: its inputs, and what it takes as material.
+    pub fn given(&self, task: &TaskId) -> Result<(Value, Vec<(NodeId, Value)>), String> {
+        let ix = self.index_of(Some(task)).map_err(|violation| violation.to_string())?;
+        let node = &self.graph.nodes[ix];
+        let inputs = self.scope().render(&Value::Object(node.inputs.clone()))?;
+        let sources = node.incoming.iter().map(|edge| edge.from).filter(|_| node.takes_material);
+        let material = sources.filter_map(|from| {
+            let output = self.tasks[from].output.as_deref()?;
+            Some((self.node_id(from).clone(), output.clone()))
+        });
+        Ok((inputs, material.collect()))
     }
 
     /// How many attempts the task has had.

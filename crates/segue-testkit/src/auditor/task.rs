@@ -259,11 +259,16 @@ impl Auditor {
             self.check(attempt == last, Rule::Attempt, || {
                 format!("`{}` fails between attempts: {attempt:?} instead of {last:?}", node.id)
             })?;
-            let fits = (broken && error.kind == ErrorKind::InvalidInput) || (late && error.kind == ErrorKind::Timeout);
+            let has_other_error = node.continue_with.is_some() && error.kind == ErrorKind::InvalidInput;
+            let fits = (late && has_other_error)
+                || (broken && error.kind == ErrorKind::InvalidInput)
+                || (late && error.kind == ErrorKind::Timeout);
             return self.check(fits, Rule::Attempt, || format!("`{}` fails while it does not run: {error}", node.id));
         }
         self.check_alive(ix, attempt)?;
-        self.check(lost.is_none() || error.kind == ErrorKind::WorkerLost, Rule::Loss, || {
+        // Where the stand-in output cannot be evaluated, that is the error.
+        let has_other_error = node.continue_with.is_some() && error.kind == ErrorKind::InvalidInput;
+        self.check(lost.is_none() || error.kind == ErrorKind::WorkerLost || has_other_error, Rule::Loss, || {
             format!("`{}` was lost with the error {error}", node.id)
         })?;
         let task = &mut self.tasks[ix];
@@ -278,7 +283,10 @@ impl Auditor {
                 let failures = task.failures;
                 let (_, longest) = node.retry.pause(failures, error);
                 let too_late = self.deadline(ix).is_some_and(|deadline| self.time.plus(longest + ROUNDING) > deadline);
-                late || too_late || failures >= node.retry.backoff.attempts_max || !node.retry.is_for(error)
+                late || too_late
+                    || has_other_error
+                    || failures >= node.retry.backoff.attempts_max
+                    || !node.retry.is_for(error)
             }
         };
         self.check(reason, Rule::Retry, || format!("`{}` gives up although it could be retried: {error}", node.id))

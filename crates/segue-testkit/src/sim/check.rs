@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use segue_core::{
     event::{Event, EventKind},
-    ids::TaskId,
-    outcome::TaskOutcome,
+    ids::{NodeId, TaskId},
+    outcome::{ErrorKind, TaskOutcome},
     ports::TaskRow,
     run::{Command, Input, Run},
     status::Status,
     time::Timestamp,
 };
+
+use serde_json::Value;
 
 use crate::auditor::Auditor;
 
@@ -49,6 +51,9 @@ pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), S
     if execute != if auditor.is_live() { alive.clone() } else { Vec::new() } {
         return Err(format!("the attempts {execute:?} are owed, while {alive:?} are alive"));
     }
+    for (task, attempt) in &alive {
+        given(run, auditor, task).map_err(|why| format!("attempt {attempt} of `{task}`: {why}"))?;
+    }
     let may_start = auditor.ready(now);
     let strange = accept.iter().find(|task| !may_start.contains(task));
     if strange.is_some() || accept.len() != auditor.room().min(may_start.len()) {
@@ -62,6 +67,22 @@ pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), S
         return Err("a live run is owed nothing, and nothing is under way".into());
     }
     Ok(())
+}
+
+/// What an attempt is given: every value that it reads must still be in memory.
+fn given(run: &Run, auditor: &Auditor, task: &TaskId) -> Result<(), String> {
+    match (run.render(task), auditor.given(task)) {
+        (Ok(rendered), Ok((inputs, material))) => {
+            let taken = rendered.material.iter().map(|(id, value)| (id.clone(), (**value).clone()));
+            let taken: Vec<(NodeId, Value)> = taken.collect();
+            if *rendered.inputs == inputs && taken == material {
+                return Ok(());
+            }
+            Err(format!("is given {} and {taken:?}, by the log {inputs} and {material:?}", rendered.inputs))
+        }
+        (Err(_), Err(_)) => Ok(()),
+        (rendered, expected) => Err(format!("is given {rendered:?}, by the log {expected:?}")),
+    }
 }
 
 /// What `events` did to the rows, and what the rows say now.
@@ -126,7 +147,10 @@ pub(super) fn answer(given: &TaskOutcome, events: &[Event]) -> Result<(), String
         }
         (TaskOutcome::Failed { error: given, usage: used }, Some(kind)) => match kind {
             EventKind::TaskRetrying { error, usage, lost: None, .. } => error == given && usage == used,
-            EventKind::TaskFailed { error, usage, lost: None, .. } => error == given && usage == used,
+            // Where the stand-in output cannot be evaluated, that is the error.
+            EventKind::TaskFailed { error, usage, lost: None, .. } => {
+                (error == given || error.kind == ErrorKind::InvalidInput) && usage == used
+            }
             EventKind::TaskCancelled { usage } => usage == used,
             _ => false,
         },

@@ -107,7 +107,7 @@ impl Draft<'_> {
         let rng = &mut *self.rng;
         let joins = [Join::NoFailure, Join::AllSuccess, Join::AnySuccess, Join::AllDone, Join::AnyFailure];
         let join = if rng.bool() { Join::NoFailure } else { joins[rng.usize(..joins.len())] };
-        let inputs = rarely(rng, 2, |_| json!({ "prompt": "{{ params.p }}" }));
+        let inputs = rarely(rng, 2, |rng| inputs(rng, &self.ancestors[ix]));
         let mut node = TaskNode {
             id: node_id(ix),
             name: None,
@@ -123,7 +123,7 @@ impl Draft<'_> {
             retry_policy: rarely(rng, 2, retry_policy),
             timeout_seconds: rarely(rng, 3, |rng| Seconds(rng.u32(1..15).into())),
             deadline_seconds: rarely(rng, 5, |rng| Seconds(rng.u32(2..40).into())),
-            on_failure: rarely(rng, 5, on_failure),
+            on_failure: rarely(rng, 5, |rng| on_failure(rng, &self.ancestors[ix])),
             metadata: Map::new(),
         };
         if self.rng.u8(..5) == 0 {
@@ -196,9 +196,27 @@ fn retry_policy(rng: &mut Rng) -> RetryPolicy {
     }
 }
 
-fn on_failure(rng: &mut Rng) -> OnFailure {
+/// Reads values from all over the part of the graph that is above.
+fn inputs(rng: &mut Rng, above: &[usize]) -> Value {
+    let Some(x) = any_of(rng, above) else { return json!({ "prompt": "{{ params.p }}" }) };
+    match rng.u8(..4) {
+        0 => json!({ "prompt": "{{ params.p }}", "all": format!("{{{{ nodes.n{x}.output }}}}") }),
+        1 => json!({ "all": [format!("{{{{ nodes.n{x}.output }}}}")], "how": format!("{{{{ nodes.n{x}.status }}}}") }),
+        2 => json!({ "n": format!("{{{{ nodes.n{x}.output.n }}}}") }),
+        _ => json!({ "fixed": true }),
+    }
+}
+
+fn any_of(rng: &mut Rng, nodes: &[usize]) -> Option<usize> {
+    (!nodes.is_empty()).then(|| nodes[rng.usize(..nodes.len())])
+}
+
+fn on_failure(rng: &mut Rng, above: &[usize]) -> OnFailure {
     let action = if rng.u8(..4) == 0 { FailureAction::Fail } else { FailureAction::Continue };
-    let output = rarely(rng, 2, |rng| json!({ "n": rng.u8(..3), "go": rng.bool(), "p": "{{ params.p }}" }));
+    let output = rarely(rng, 2, |rng| match any_of(rng, above).filter(|_| rng.bool()) {
+        Some(x) => json!({ "n": format!("{{{{ nodes.n{x}.output.n }}}}"), "go": true }),
+        None => json!({ "n": rng.u8(..3), "go": rng.bool(), "p": "{{ params.p }}" }),
+    });
     OnFailure { action, output }
 }
 
@@ -208,7 +226,7 @@ fn defaults(rng: &mut Rng) -> Defaults {
         retry_policy: rarely(rng, 2, retry_policy),
         timeout_seconds: rarely(rng, 3, |rng| Seconds(rng.u32(1..15).into())),
         hints: Map::new(),
-        on_failure: rarely(rng, 5, on_failure),
+        on_failure: rarely(rng, 5, |rng| on_failure(rng, &[])),
     }
 }
 
@@ -217,7 +235,7 @@ fn outputs(rng: &mut Rng, size: usize) -> Map<String, Value> {
     let fields = json!({
         "status": format!("{{{{ nodes.n{ix}.status }}}}"),
         "output": format!("{{{{ nodes.n{ix}.output }}}}"),
-        "p": "{{ params.p }}",
+        "p": if rng.u8(..4) == 0 { format!("{{{{ nodes.n{ix}.output.n }}}}") } else { "{{ params.p }}".into() },
         "fixed": rng.u8(..9),
     });
     fields.as_object().cloned().unwrap_or_default()
