@@ -2,7 +2,10 @@
 
 use std::{
     env, process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use uuid::Uuid;
@@ -12,7 +15,7 @@ use super::{family, table};
 /// The environment variable that holds the mark.
 pub const MARK_VARIABLE: &str = "SEGUE_MARK";
 
-/// Names one start of one process by this engine: `<engine pid>:<engine start>:<unique>`.
+/// Names one start of one process by this engine: `<pid namespace>:<engine pid>:<engine start>:<unique>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark(String);
 
@@ -20,11 +23,11 @@ impl Mark {
     /// A mark like no other.
     pub(super) fn draw() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        static ENGINE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        static ENGINE: OnceLock<String> = OnceLock::new();
         let engine = ENGINE.get_or_init(|| {
             let pid = process::id();
             let started = table::row(pid.cast_signed()).map_or(0, |row| row.identity.started);
-            format!("{pid}:{started}:{}", Uuid::now_v7().simple())
+            format!("{}:{pid}:{started}:{}", namespace(), Uuid::now_v7().simple())
         });
         Self(format!("{engine}-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
     }
@@ -63,14 +66,22 @@ pub fn sweep_dead_engines() -> usize {
     family::sweep(&|row| engine_is_dead(&table::environment(row.identity.pid)))
 }
 
-/// The innermost mark counts: it names the engine that started the process.
+/// The innermost mark counts: it names the engine that started the process. Nothing is said about an engine in another
+/// PID namespace (a container's, seen from its host): there its number means another process.
 fn engine_is_dead(environment: &[u8]) -> bool {
-    let Some(mark) = marks(environment).last() else { return false };
-    let mut parts = mark.split(':');
-    let (Some(Ok(pid)), Some(Ok(started))) = (parts.next().map(str::parse), parts.next().map(str::parse::<u64>)) else {
-        return false;
-    };
-    table::row(pid).is_none_or(|engine| engine.identity.started != started || engine.is_over())
+    let parts: Vec<&str> = marks(environment).last().unwrap_or_default().split(':').collect();
+    let [space, pid, started, _] = parts[..] else { return false };
+    let (Ok(pid), Ok(started)) = (pid.parse(), started.parse::<u64>()) else { return false };
+    space == namespace() && table::row(pid).is_none_or(|engine| engine.identity.started != started || engine.is_over())
+}
+
+/// The number of our PID namespace.
+fn namespace() -> &'static str {
+    static NAMESPACE: OnceLock<String> = OnceLock::new();
+    NAMESPACE.get_or_init(|| {
+        let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        link.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
+    })
 }
 
 #[cfg(test)]
@@ -79,10 +90,12 @@ mod tests {
 
     #[test]
     fn the_engine_of_a_mark_lives_or_not() {
-        let own = format!("A=1\0{MARK_VARIABLE}=1:2:outer;{}\0B=2\0", Mark::draw().0);
+        let own = format!("A=1\0{MARK_VARIABLE}=0:1:2:outer;{}\0B=2\0", Mark::draw().0);
         assert!(!engine_is_dead(own.as_bytes()));
-        let reused = format!("{MARK_VARIABLE}={}:1:x-0\0", process::id());
+        let reused = format!("{MARK_VARIABLE}={}:{}:1:x-0\0", namespace(), process::id());
         assert!(engine_is_dead(reused.as_bytes()), "the number is in use, but by another process");
+        let elsewhere = format!("{MARK_VARIABLE}=1{}:{}:1:x-0\0", namespace(), process::id());
+        assert!(!engine_is_dead(elsewhere.as_bytes()), "a container's engine is none of ours");
         assert!(!engine_is_dead(b"A=1\0"));
         assert!(!engine_is_dead(b"SEGUE_MARK=rubbish\0"));
     }
