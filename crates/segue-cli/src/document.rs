@@ -8,7 +8,7 @@ use std::{
 
 use segue_core::{
     ids::HandlerId,
-    spec::{self, CheckOptions, Diagnostic, Severity, WorkflowSpec},
+    spec::{self, CheckOptions, Diagnostic, Severity, WorkflowSpec, codes},
 };
 use serde_json::json;
 
@@ -52,6 +52,11 @@ impl Document {
         if let Some(workflow) = &parsed.spec {
             let found = wiring::translate_workflow(workflow);
             parsed.add(found);
+        }
+        for problem in &mut parsed.diagnostics {
+            // Where the message says all, the rule's own cure stands in.
+            let cure = || codes::find(&problem.code).map(|code| code.cure.to_owned());
+            problem.help = problem.help.take().or_else(cure);
         }
         Ok(Self {
             name,

@@ -1,21 +1,24 @@
 //! What a process is made of: the only place that names concrete backends.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use segue_core::{
     ids::{HandlerId, RunId},
     memory::{MemoryBus, MemoryStore},
-    ports::{Adapter, EventBus, Orchestrator, RunStore},
+    ports::{Adapter, EventBus, ExecutionContext, Orchestrator, RunStore},
     spec::{Diagnostic, WorkflowSpec},
 };
+use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare, ProviderSettings, RehearsalEndpoint, RehearsalModel};
 use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
+use segue_gateway::Rehearsal;
 use segue_sqlite::{SqliteOptions, SqliteStore, Synchronous};
-use segue_worker::process::ProcessAdapter;
+use segue_worker::{environment::Explanation, pool::PoolOptions, process::ProcessAdapter};
 
 use crate::{
     config::{Settings, StoreUrl},
     exit::Exit,
     failure::{Failure, Outcome},
+    live::BuildProgressLine,
 };
 
 /// A process that carries out runs.
@@ -24,22 +27,48 @@ pub(crate) struct Session {
     pub(crate) store: Arc<dyn RunStore>,
     pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) engine: Engine,
+    crewai: Arc<CrewaiAdapter>,
+    rehearsal: Option<Arc<Rehearsal>>,
+}
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Purpose {
+    /// Runs may rehearse: the built-in model is there.
+    pub(crate) rehearsal: bool,
+    /// Tell people what takes long before a run begins.
+    pub(crate) quiet: bool,
 }
 
 impl Session {
     /// Opens the store and starts an engine on it, with all adapters.
-    pub(crate) async fn start(settings: Settings) -> Outcome<Self> {
+    pub(crate) async fn start(settings: Settings, purpose: Purpose) -> Outcome<Self> {
         let store = open_or_create_store(&settings)?;
         let bus: Arc<dyn EventBus> = Arc::new(MemoryBus::default());
-        let mut builder = Engine::builder(store.clone()).bus(bus.clone()).config(engine_config(&settings));
-        for adapter in adapters(&settings) {
-            builder = builder.adapter(adapter);
-        }
-        let engine = builder.start().await.map_err(|error| match error {
-            StartError::Store(error) => Failure::from(error),
-            StartError::HandlerTaken(error) => Failure::internal(error.to_string()),
-        })?;
-        Ok(Self { settings, store, bus, engine })
+        let rehearsal = if purpose.rehearsal { Some(Arc::new(start_rehearsal().await?)) } else { None };
+        let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, rehearsal.clone(), purpose.quiet)));
+        let engine = Engine::builder(store.clone())
+            .bus(bus.clone())
+            .config(engine_config(&settings))
+            .adapter(Arc::new(Pass))
+            .adapter(Arc::new(ProcessAdapter))
+            .adapter(crewai.clone())
+            .start()
+            .await
+            .map_err(|error| match error {
+                StartError::Store(error) => Failure::from(error),
+                StartError::HandlerTaken(error) => Failure::internal(error.to_string()),
+            })?;
+        Ok(Self { settings, store, bus, engine, crewai, rehearsal })
+    }
+
+    /// Makes what a workflow's tasks will need and what takes long: Python environments.
+    pub(crate) async fn prepare(&self, workflow: &WorkflowSpec, base_dir: &Path) -> Outcome<()> {
+        let default_handler = &HandlerId::new(self.settings.default_task.as_str());
+        let prepare = Prepare { workflow, default_handler, base_dir: Some(base_dir) };
+        self.crewai.prepare(prepare).await.map_err(|error| {
+            Failure::new(Exit::Invalid, error.message).help("`segue doctor` shows which Python is chosen, and why")
+        })
     }
 
     /// Takes a run over if no living process owns it. Says whether this process carries it out now.
@@ -50,7 +79,17 @@ impl Session {
     /// Ends everything that this process started.
     pub(crate) async fn end(self) {
         self.engine.shutdown().await;
+        if let Some(rehearsal) = self.rehearsal {
+            rehearsal.shutdown().await;
+        }
     }
+}
+
+async fn start_rehearsal() -> Outcome<Rehearsal> {
+    Rehearsal::start().await.map_err(|error| {
+        Failure::new(Exit::Internal, format!("the rehearsal model cannot start: {error}"))
+            .help("allow this process to listen on 127.0.0.1")
+    })
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {
@@ -59,25 +98,78 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         grace: settings.grace,
         drain: settings.drain,
         default_handler: HandlerId::new(settings.default_task.as_str()),
-        concurrency: ["process", "crewai"].into_iter().map(|name| (name.to_owned(), limit)).collect::<BTreeMap<_, _>>(),
+        concurrency: ["process", "crewai"].map(|name| (name.to_owned(), limit)).into(),
         ..EngineConfig::default()
     }
 }
 
-fn adapters(_settings: &Settings) -> Vec<Arc<dyn Adapter>> {
-    vec![Arc::new(Pass), Arc::new(ProcessAdapter)]
+fn crewai_options(settings: &Settings, rehearsal: Option<Arc<Rehearsal>>, quiet: bool) -> CrewaiOptions {
+    let rehearsal = rehearsal.map(|rehearsal| -> RehearsalModel {
+        Arc::new(move |context: &ExecutionContext| {
+            let token = rehearsal.issue(&format!("{}/{}@{}", context.run_id, context.task_id, context.attempt));
+            let api_key = token.secret().to_owned();
+            RehearsalEndpoint { base_url: rehearsal.base_url(), api_key, held: Box::new(token) }
+        })
+    });
+    let progress = BuildProgressLine::default();
+    CrewaiOptions {
+        pool: PoolOptions { attempts_max: settings.max_parallel_tasks, ..PoolOptions::default() },
+        rehearsal,
+        on_build: Arc::new(move |step| if quiet { tracing::info!("{step}") } else { progress.show(&step) }),
+        ..CrewaiOptions::new(&settings.home)
+    }
+}
+
+/// The adapters, to look at workflows with; they start nothing.
+fn adapters() -> [Box<dyn Adapter>; 3] {
+    // Nothing is ever made or kept there by an adapter that only looks.
+    let crewai = CrewaiAdapter::new(CrewaiOptions::new("."));
+    [Box::new(Pass), Box::new(ProcessAdapter), Box::new(crewai)]
 }
 
 /// The handlers that there are.
 pub(crate) fn handlers() -> Vec<HandlerId> {
-    let adapters: [&dyn Adapter; 2] = [&Pass, &ProcessAdapter];
-    adapters.into_iter().flat_map(|adapter| adapter.handlers().iter().copied().map(HandlerId::from)).collect()
+    adapters().iter().flat_map(|adapter| adapter.handlers().iter().copied().map(HandlerId::from)).collect()
 }
 
 /// What the adapters find wrong with a workflow.
 pub(crate) fn translate_workflow(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
-    let adapters: [&dyn Adapter; 2] = [&Pass, &ProcessAdapter];
-    adapters.into_iter().flat_map(|adapter| adapter.translate_workflow(workflow)).collect()
+    adapters().iter().flat_map(|adapter| adapter.translate_workflow(workflow)).collect()
+}
+
+/// Which Python a workflow in the current folder would get, and why.
+pub(crate) async fn explain_python(settings: &Settings) -> Explanation {
+    let crewai = CrewaiAdapter::new(CrewaiOptions::new(&settings.home));
+    crewai.explain(std::env::current_dir().ok().as_deref()).await
+}
+
+/// The names of the provider variables that workers would get; none: no provider is set up.
+pub(crate) fn provider_variables() -> Vec<String> {
+    let provider = ProviderSettings::of_this_process();
+    if provider.is_set_up() { provider.names().map(str::to_owned).collect() } else { Vec::new() }
+}
+
+/// Refuses a workflow whose agents would find no model. Only what is certain: a crew of the user's own may bring a
+/// model along, and a hint or a `.env` file may name a key.
+pub(crate) fn needs_provider(workflow: &WorkflowSpec, base_dir: &Path, settings: &Settings) -> Outcome<()> {
+    let defaults = workflow.defaults.as_ref();
+    let default = defaults.and_then(|own| own.task.as_ref()).map_or(settings.default_task.as_str(), HandlerId::as_str);
+    let has_hints = |hints: &serde_json::Map<String, serde_json::Value>| hints.contains_key("crewai");
+    if defaults.is_some_and(|own| has_hints(&own.hints)) || base_dir.join(".env").exists() {
+        return Ok(());
+    }
+    let lost = workflow.nodes.iter().find(|node| {
+        node.spec.task.as_ref().map_or(default, HandlerId::as_str) == segue_crewai::AGENT
+            && !has_hints(&node.spec.hints)
+    });
+    match lost {
+        Some(node) if provider_variables().is_empty() => {
+            Err(Failure::invalid(format!("`{}` is an agent, and no model provider is set up", node.id))
+                .help("run it with --rehearse: the built-in model answers; no key, no cost")
+                .help("or set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own)"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The store, made if it is not there.
@@ -116,6 +208,3 @@ pub(crate) fn must_exist(settings: &Settings) -> Outcome<()> {
         StoreUrl::Sqlite(_) => Ok(()),
     }
 }
-
-/// The variables by which a model provider is named to the frameworks.
-pub(crate) const PROVIDER_VARIABLES: [&str; 2] = ["OPENAI_API_KEY", "OPENAI_BASE_URL"];

@@ -158,6 +158,11 @@ impl Engine {
         self.shared.broken.get().map(String::as_str)
     }
 
+    /// As [`Orchestrator::start_run`], but carries nothing out: the run is recorded, and belongs to whoever claims it.
+    pub async fn submit(&self, workflow: ContentHash, start: StartRun) -> Result<Started, OrchestratorError> {
+        start::submit(&self.shared, workflow, start).await
+    }
+
     /// Takes over these runs (none named: all) if nobody drives them, because they were handed back or their engine is
     /// gone, and drives them on. Returns those that were taken.
     pub async fn resume(&self, runs: &[RunId]) -> Result<Vec<RunId>, OrchestratorError> {

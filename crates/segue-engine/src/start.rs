@@ -1,9 +1,12 @@
 //! Starting a run: its first facts and its first attempts are one commit.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use segue_core::{
-    event::RunCreated,
+    event::{Event, RunCreated},
     ids::{ContentHash, RunId},
     payload::Payload,
     ports::{Created, NewRun, OrchestratorError, StartRun, Started, StoreError},
@@ -17,8 +20,68 @@ use uuid::Uuid;
 use crate::{
     drive::{self, Places},
     live::{End, Mailbox, Message},
+    plans::Deployed,
     shared::Shared,
 };
+
+/// A start waits this long for a lease that has ended: a process that was paused renews at once, a store that is away
+/// does not.
+const LEASE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is asked for, complete and checked.
+struct Draft {
+    deployed: Arc<Deployed>,
+    request_hash: ContentHash,
+    created: RunCreated,
+}
+
+impl Draft {
+    async fn of(shared: &Shared, workflow: ContentHash, start: StartRun) -> Result<Self, OrchestratorError> {
+        let deployed = shared.deployed(workflow).await?;
+        let params = resolve_inputs(&deployed.spec, start.inputs).map_err(OrchestratorError::Invalid)?;
+        let params = Value::Object(params);
+        let request_hash = hash_of(workflow, &params, start.base_dir.as_deref(), start.rehearsal);
+        let created = RunCreated {
+            workflow_hash: workflow,
+            inputs: Payload::new(params),
+            idempotency_key: start.idempotency_key,
+            base_dir: start.base_dir,
+            rehearsal: start.rehearsal,
+        };
+        Ok(Self { deployed, request_hash, created })
+    }
+}
+
+/// Records a run and leaves it to whoever claims it.
+pub(crate) async fn submit(
+    shared: &Arc<Shared>,
+    workflow: ContentHash,
+    start: StartRun,
+) -> Result<Started, OrchestratorError> {
+    shared.admit()?;
+    let Draft { deployed, request_hash, created } = Draft::of(shared, workflow, start).await?;
+    let run_id = RunId::new(Uuid::now_v7());
+    let idempotency_key = created.idempotency_key.clone();
+    let (run, events) = Run::create(deployed.plan.clone(), run_id, created, shared.config.clock.now());
+    let new = NewRun {
+        workflow_hash: workflow,
+        idempotency_key,
+        request_hash,
+        owner: None,
+        run: run.run_row(),
+        tasks: run.task_rows(&events),
+        events,
+    };
+    match shared.store.create_run(new).await {
+        Ok(Created::New(_)) => Ok(Started { run_id, is_new: true }),
+        Ok(Created::Existing(first)) => Ok(Started { run_id: first, is_new: false }),
+        // It may have happened: only the run's own id can tell.
+        Err(StoreError::Unavailable(_)) if shared.store.get_run(run_id).await.is_ok() => {
+            Ok(Started { run_id, is_new: true })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
 
 pub(crate) async fn start(
     shared: &Arc<Shared>,
@@ -26,19 +89,11 @@ pub(crate) async fn start(
     start: StartRun,
 ) -> Result<Started, OrchestratorError> {
     shared.admit()?;
-    shared.lease.valid().await;
-    let deployed = shared.deployed(workflow).await?;
-    let params = resolve_inputs(&deployed.spec, start.inputs).map_err(OrchestratorError::Invalid)?;
-    let params = Value::Object(params);
-    let request_hash = hash_of(workflow, &params, start.base_dir.as_deref(), start.rehearsal);
-    let created = RunCreated {
-        workflow_hash: workflow,
-        inputs: Payload::new(params),
-        idempotency_key: start.idempotency_key.clone(),
-        base_dir: start.base_dir,
-        rehearsal: start.rehearsal,
-    };
-
+    if tokio::time::timeout(LEASE_PATIENCE, shared.lease.valid()).await.is_err() {
+        return Err(StoreError::Unavailable("the engine's lease could not be renewed".to_owned()).into());
+    }
+    let Draft { deployed, request_hash, created } = Draft::of(shared, workflow, start).await?;
+    let idempotency_key = created.idempotency_key.clone();
     let run_id = RunId::new(Uuid::now_v7());
     let now = shared.config.clock.now();
     let mailbox = shared.live.open(run_id).expect("a run id is drawn once");
@@ -47,7 +102,7 @@ pub(crate) async fn start(
     events.extend(first_attempts(shared, &mut run, &mut places, now, &mailbox));
     let new = NewRun {
         workflow_hash: workflow,
-        idempotency_key: start.idempotency_key,
+        idempotency_key,
         request_hash,
         owner: Some(shared.config.engine_id.clone()),
         events: events.clone(),
@@ -56,7 +111,7 @@ pub(crate) async fn start(
     };
     match create(shared, new, run_id).await {
         Ok(Created::New(lease)) => {
-            mailbox.handle.fence.store(lease.map_or(0, |lease| lease.fence), std::sync::atomic::Ordering::Release);
+            mailbox.handle.fence.store(lease.map_or(0, |lease| lease.fence), Ordering::Release);
             shared.drives.spawn(drive::created(shared.clone(), run, places, events, mailbox));
             Ok(Started { run_id, is_new: true })
         }
@@ -80,7 +135,7 @@ fn first_attempts(
     places: &mut Places,
     now: Timestamp,
     mailbox: &Mailbox,
-) -> Vec<segue_core::event::Event> {
+) -> Vec<Event> {
     let sender = mailbox.handle.sender.clone();
     let wake = move || -> Box<dyn FnOnce() + Send> {
         let sender = sender.clone();

@@ -44,9 +44,9 @@ pub(crate) struct GlobalArgs {
     /// Where runs are kept: `sqlite:PATH` or `memory:` [config: store]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
-    /// The folder of the managed Python environments [config: env_dir]
+    /// The folder of what Segue makes for itself, such as Python environments [config: home]
     #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) env_dir: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
     /// How log lines are written to stderr [config: log_format]
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

@@ -116,10 +116,7 @@ async fn rehearsal() -> Finding {
 /// Says which of the provider's variables are set, never what to.
 fn provider() -> Finding {
     let name = "provider";
-    let set: Vec<&str> = wiring::PROVIDER_VARIABLES
-        .into_iter()
-        .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-        .collect();
+    let set = wiring::provider_variables();
     if set.is_empty() {
         let help = Some("set OPENAI_API_KEY to run with a provider; --rehearse needs none".to_owned());
         return Finding { name, state: State::Limited, found: "no key is set".to_owned(), help };
@@ -128,6 +125,18 @@ fn provider() -> Finding {
 }
 
 async fn python(settings: &Settings) -> Finding {
-    let found = format!("environments in {}", settings.env_dir.display());
-    Finding { name: "python", state: State::Good, found, help: None }
+    let name = "python";
+    let explained = wiring::explain_python(settings).await;
+    let reasons = explained.reasons.join("; ");
+    match explained.chosen {
+        Some(chosen) if explained.is_to_be_made => {
+            let found = format!("{} (the first run with agents makes it)", chosen.python.display());
+            Finding { name, state: State::Good, found, help: Some(reasons).filter(|text| !text.is_empty()) }
+        }
+        Some(chosen) => Finding { name, state: State::Good, found: chosen.python.display().to_string(), help: None },
+        None => {
+            let found = "no Python for agents was found; processes run without it".to_owned();
+            Finding { name, state: State::Limited, found, help: Some(reasons) }
+        }
+    }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::{
     exit::Exit,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     live::{Follow, RunView, Size, frame},
     render::{
         document::{self, RunDocument, workflow},
@@ -100,6 +100,8 @@ pub(super) async fn watch(
     let mut ticks = interval(FRAME);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut cancelling = false;
+    let gave_up = given_up(what.driven_by, what.run);
+    tokio::pin!(gave_up);
     let seen = loop {
         tokio::select! {
             events = follow.next() => {
@@ -118,6 +120,7 @@ pub(super) async fn watch(
                 }
             }
             _ = ticks.tick(), if what.show == Show::Live => draw(&view),
+            failure = &mut gave_up => return Err(failure),
             () = at(what.deadline) => break Seen::TimedOut,
             signal = signals.next() => match (signal, what.driven_by) {
                 (Signal::Interrupt, Some(session)) if !cancelling => {
@@ -135,6 +138,16 @@ pub(super) async fn watch(
         terminal::keep_frame();
     }
     Ok(seen)
+}
+
+/// Why the engine of this process no longer carries the run out although it has not ended; most often it never ends.
+async fn given_up(session: Option<&Session>, run: RunId) -> Failure {
+    if let Some(session) = session
+        && let Err(error) = session.engine.wait(run).await
+    {
+        return error.into();
+    }
+    std::future::pending().await
 }
 
 fn draw(view: &RunView) {

@@ -18,15 +18,15 @@ use crate::{
     render::text::count,
     run_ref::{self, short},
     signals::Signals,
-    terminal, wiring,
-    wiring::Session,
+    terminal,
+    wiring::{self, Purpose, Session},
 };
 
 pub(super) async fn resume(args: ResumeArgs, settings: Settings) -> Outcome {
     wiring::must_exist(&settings)?;
     let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let signals = Signals::listen()?;
-    let session = Session::start(settings).await?;
+    let session = Session::start(settings, Purpose { rehearsal: true, quiet: args.json }).await?;
     let outcome = if args.all {
         all(&session, &args, signals, deadline).await
     } else {

@@ -22,7 +22,7 @@ use crate::{
     run_ref::short,
     signals::Signals,
     terminal,
-    wiring::Session,
+    wiring::{self, Purpose, Session},
 };
 
 pub(super) async fn run(args: RunArgs, settings: Settings) -> Outcome {
@@ -37,14 +37,22 @@ pub(super) async fn run(args: RunArgs, settings: Settings) -> Outcome {
     let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let (spec, base_dir) = Document::read(&args.file, &settings)?.into_workflow(args.json)?;
     let inputs = inputs::gather(&spec, args.inputs_file.as_deref(), &args.inputs)?;
-    let signals = Signals::listen()?;
+    if !args.rehearse {
+        wiring::needs_provider(&spec, &base_dir, &settings)?;
+    }
+    let mut signals = Signals::listen()?;
     let start = StartRun {
         inputs,
         idempotency_key: args.idempotency_key.clone(),
         base_dir: Some(text_of(&base_dir)?),
         rehearsal: args.rehearse,
     };
-    let session = Session::start(settings).await?;
+    let session = Session::start(settings, Purpose { rehearsal: args.rehearse, quiet: args.json }).await?;
+    tokio::select! {
+        prepared = session.prepare(&spec, &base_dir) => prepared?,
+        // Nothing has been started yet; the making of an environment goes on where it was left.
+        _ = signals.next() => return Ok(Exit::Interrupted),
+    }
     let outcome = start_and_see(&args, &session, &spec, start, signals, deadline).await;
     if !matches!(outcome, Ok(Exit::Interrupted)) {
         session.end().await;
@@ -61,10 +69,11 @@ async fn start_and_see(
     deadline: Option<Instant>,
 ) -> Outcome {
     let workflow = session.engine.deploy_workflow(spec).await?;
-    let Started { run_id, is_new } = session.engine.start_run(workflow, start).await?;
     if args.no_wait {
-        return leave_to_others(session, run_id, is_new, args.json).await;
+        let run = session.engine.submit(workflow, start).await?.run_id;
+        return leave_to_others(session, run, args.json).await;
     }
+    let Started { run_id, is_new } = session.engine.start_run(workflow, start).await?;
     if !is_new {
         terminal::say(format!("the key was used before: this is run {run_id}"));
         return attach(session, run_id, signals, deadline, args.json).await;
@@ -118,17 +127,15 @@ pub(super) fn leave_others_run(run: RunId, seen: Seen) -> Exit {
 }
 
 /// `--no-wait`: the run is on disk; whoever resumes carries it out.
-async fn leave_to_others(session: &Session, run: RunId, is_new: bool, json: bool) -> Outcome {
-    if is_new {
-        session.engine.shut_down_within(Duration::ZERO).await;
-    }
+async fn leave_to_others(session: &Session, run: RunId, json: bool) -> Outcome {
+    let document = document::of_run(&*session.store, run).await?;
     if json {
-        terminal::print(as_json(&document::of_run(&*session.store, run).await?));
+        terminal::print(as_json(&document));
     } else {
         terminal::print(run.to_string());
         terminal::say(format!("recorded; carry it out with: segue resume {}", short(run)));
     }
-    Ok(Exit::of_run(session.store.get_run(run).await?.status))
+    Ok(Exit::of_run(document.status))
 }
 
 fn text_of(path: &Path) -> Outcome<String> {

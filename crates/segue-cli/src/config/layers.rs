@@ -211,7 +211,7 @@ mod tests {
 
         let resolved = resolve(&[], &world(dir, &env)).unwrap();
         assert_eq!(resolved.entry("drain_seconds").text, "1.5");
-        assert_eq!(resolved.entry("env_dir").base, dir, "a default's path starts at the project's segue.toml");
+        assert_eq!(resolved.entry("home").base, dir, "a default's path starts at the project's segue.toml");
     }
 
     #[test]

@@ -39,10 +39,8 @@ pub(crate) struct Settings {
     pub(crate) store: StoreUrl,
     /// `PRAGMA synchronous=FULL`: a commit outlives a power loss. Else only a crash of the process.
     pub(crate) synchronous_full: bool,
-    /// The folder of the managed Python environments.
-    pub(crate) env_dir: PathBuf,
-    /// The interpreter from which managed environments are made; none: looked for.
-    pub(crate) python: Option<String>,
+    /// The folder of what Segue makes for itself and keeps.
+    pub(crate) home: PathBuf,
     /// The handler of nodes that name none.
     pub(crate) default_task: String,
     /// Attempts of one adapter, of all runs, that one process carries out at once.
@@ -97,7 +95,7 @@ pub(crate) fn load(flags: &GlobalArgs) -> Outcome<Resolved> {
 fn flag_values(flags: &GlobalArgs) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
     values.extend(flags.store.clone().map(|url| ("store", url)));
-    values.extend(flags.env_dir.as_ref().map(|dir| ("env_dir", dir.display().to_string())));
+    values.extend(flags.home.as_ref().map(|dir| ("home", dir.display().to_string())));
     let format = flags.log_format.and_then(|format| format.to_possible_value());
     values.extend(format.map(|format| ("log_format", format.get_name().to_owned())));
     let log = ["", "segue=info", "segue=debug", "trace"][usize::from(flags.verbose.min(3))];
@@ -128,8 +126,7 @@ impl Settings {
         Ok(Self {
             store: StoreUrl::parse(&text("store"), &resolved.entry("store").base).map_err(|why| bad("store", why))?,
             synchronous_full: choice("synchronous", ["full", "normal"])? == 0,
-            env_dir: path("env_dir"),
-            python: Some(text("python")).filter(|python| !python.is_empty()),
+            home: path("home"),
             default_task: text("default_task"),
             max_parallel_tasks: number("max_parallel_tasks")?.max(1.0) as usize,
             drain: Duration::from_secs_f64(number("drain_seconds")?),

@@ -42,16 +42,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
         about: "full: a committed step outlives a power loss. normal: it outlives a crash of the process only, and is faster.",
     },
     Setting {
-        key: "env_dir",
+        key: "home",
         kind: Kind::Text,
-        default: ".segue/envs",
-        about: "The folder of the Python environments that Segue makes and keeps.",
-    },
-    Setting {
-        key: "python",
-        kind: Kind::Text,
-        default: "",
-        about: "The Python interpreter from which environments are made; empty: the newest suitable one on PATH.",
+        default: ".segue",
+        about: "The folder of what Segue makes for itself and keeps: Python environments, the workers' program.",
     },
     Setting {
         key: "default_task",
@@ -86,8 +80,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "log",
         kind: Kind::Text,
-        default: "warn",
-        about: "Which log lines are written: a level, or levels by module (segue_engine=debug).",
+        default: "warn,segue_engine::observe=error",
+        about: "Which log lines are written: a level, or levels by module. What happens in runs is shown by the commands anyway.",
     },
 ];
 

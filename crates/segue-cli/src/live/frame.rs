@@ -84,8 +84,8 @@ fn line(task: &TaskView, tree: bool, width: usize, now: Timestamp, size: Size, p
     if task.attempt > 1 {
         facts.push(format!("attempt {}", task.attempt));
     }
-    if task.tokens > 0 {
-        facts.push(count(task.tokens, "token"));
+    if task.tokens() > 0 {
+        facts.push(count(task.tokens(), "token"));
     }
     let mut rest = facts.join(" · ");
     let remark = if task.note.is_empty() && task.status == Status::Pending {

@@ -32,7 +32,10 @@ pub(crate) struct TaskView {
     pub(crate) attempt: u32,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
-    pub(crate) tokens: u64,
+    /// Of the attempts that are over.
+    tokens: u64,
+    /// Of the one that runs, as far as it tells.
+    tokens_of_attempt: u64,
     /// An error, the reason of a skip, or the last progress.
     pub(crate) note: String,
 }
@@ -48,8 +51,14 @@ impl TaskView {
             started_at: None,
             finished_at: None,
             tokens: 0,
+            tokens_of_attempt: 0,
             note: String::new(),
         }
+    }
+
+    /// What the task has consumed so far.
+    pub(crate) const fn tokens(&self) -> u64 {
+        self.tokens + self.tokens_of_attempt
     }
 
     /// How long the attempt runs, or ran.
@@ -134,10 +143,12 @@ impl RunView {
         if event.transient {
             if task.status == Status::Running {
                 task.note = event_line::remark(event);
+                task.tokens_of_attempt += event_line::tokens(&event.data["usage"]);
             }
             return;
         }
         task.attempt = event.attempt.unwrap_or(task.attempt);
+        task.tokens_of_attempt = 0;
         task.tokens += event_line::tokens(&event.data["usage"]);
         task.note = match event.name.as_str() {
             "task.succeeded" | "task.started" => String::new(),
@@ -181,6 +192,6 @@ impl RunView {
 
     /// Tokens of all tasks.
     pub(crate) fn tokens(&self) -> u64 {
-        self.tasks.iter().map(|task| task.tokens).sum()
+        self.tasks.iter().map(TaskView::tokens).sum()
     }
 }

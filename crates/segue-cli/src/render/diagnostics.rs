@@ -16,6 +16,8 @@ pub(crate) struct Source<'a> {
     pub(crate) text: &'a str,
 }
 
+/// Nobody reads more at once.
+const SHOWN_MAX: usize = 50;
 /// Lines longer than this are shown as the part around the problem.
 const LINE_CHARS_MAX: usize = 160;
 
@@ -23,7 +25,12 @@ const LINE_CHARS_MAX: usize = 160;
 pub(crate) fn for_people(source: Source<'_>, diagnostics: &[Diagnostic], paint: Paint) -> String {
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
     sorted.sort_by_key(|problem| problem.span.map_or(0, |span| span.start));
-    let shown: Vec<String> = sorted.into_iter().map(|problem| one(source, problem, paint)).collect();
+    let rest = sorted.len().saturating_sub(SHOWN_MAX);
+    let mut shown: Vec<String> =
+        sorted.into_iter().take(SHOWN_MAX).map(|problem| one(source, problem, paint)).collect();
+    if rest > 0 {
+        shown.push(format!("… and {rest} more; `segue validate --format json` lists all of them"));
+    }
     shown.join("\n\n")
 }
 

@@ -48,16 +48,30 @@ pub(crate) fn remark(event: &Envelope) -> String {
             n => count(n, "token"),
         },
         "task.skipped" => string(&data["reason"]["message"]),
-        _ if event.transient => match data {
-            Value::Object(fields) => ["message", "line", "text"]
-                .iter()
-                .find_map(|key| fields.get(*key)?.as_str())
-                .map_or_else(|| data.to_string(), str::to_owned),
-            other => other.to_string(),
-        },
+        _ if event.transient => progress(data),
         _ => String::new(),
     };
     one_line(&text, REMARK_CHARS_MAX)
+}
+
+/// Progress in an adapter's words: a text if it gives one, else what happened and to whom.
+fn progress(data: &Value) -> String {
+    if let Some(text) = ["message", "line", "text"].iter().find_map(|key| data[*key].as_str()) {
+        return text.to_owned();
+    }
+    let Some(kind) = data["kind"].as_str() else { return data.to_string() };
+    let mut text = kind.replace('_', " ");
+    let name = ["tool", "model", "task", "crew"].iter().find_map(|key| data[*key].as_str());
+    if let Some(name) = name {
+        text += &format!(": {name}");
+    }
+    if let Some(agent) = data["agent"].as_str() {
+        text += &format!(" ({})", agent.trim());
+    }
+    match tokens(&data["usage"]) {
+        0 => text,
+        n => format!("{text}, {}", count(n, "token")),
+    }
 }
 
 /// Input and output tokens of a usage object.

@@ -18,7 +18,7 @@ use crate::{
     run_ref::{self, short},
     signals::Signals,
     terminal,
-    wiring::{self, Session},
+    wiring::{self, Purpose, Session},
 };
 
 /// What the other process may take beyond the grace period.
@@ -27,7 +27,7 @@ const MOMENT: Duration = Duration::from_secs(30);
 pub(super) async fn cancel(args: CancelArgs, settings: Settings) -> Outcome {
     wiring::must_exist(&settings)?;
     let signals = Signals::listen()?;
-    let session = Session::start(settings).await?;
+    let session = Session::start(settings, Purpose { rehearsal: true, quiet: args.json }).await?;
     let outcome = cancel_and_see(&session, &args, signals).await;
     session.end().await;
     outcome
