@@ -28,7 +28,7 @@ fn agent(inputs: &Map<String, Value>, templates: bool) -> Vec<Problem> {
     let mut found = unknown(inputs, &AGENT_INPUTS, AGENT, "input");
     for (name, value) in inputs {
         match name.as_str() {
-            "response_schema" if !value.is_object() && !(templates && is_template(value)) => {
+            "response_schema" if !(value.is_object() || templates && is_template(value)) => {
                 let message = format!("`response_schema` is {}, not a JSON Schema of an object", kind_of(value));
                 found.push(Problem::new(&[name], message));
             }

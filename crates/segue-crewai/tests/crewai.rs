@@ -7,9 +7,14 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use common::{adapter, adapter_with, agent, failure, project, run, runs, success, workspace};
 use segue_core::{
+    memory::{MemoryBus, MemoryStore},
     outcome::{ErrorKind, TaskOutcome},
-    ports::Adapter,
+    ports::{Adapter, Orchestrator, StartRun},
+    spec::WorkflowSpec,
+    status::Status,
 };
+use segue_crewai::CrewaiOrchestrator;
+use segue_engine::{Clock, EngineConfig};
 use segue_testkit::{
     conformance::adapter::{AdapterCases, Case, check_adapter},
     provider::{Reply, StubProvider},
@@ -273,4 +278,38 @@ async fn a_sys_exit_in_a_crew_fails_the_task_and_nothing_else() {
     let error = failure(left);
     assert!(matches!(error.kind, ErrorKind::User | ErrorKind::Load), "{error:?}");
     success(good);
+}
+
+/// The seed's example: an agent, and one that works on what it made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orchestrator_whose_nodes_are_agents() {
+    let provider = StubProvider::start();
+    provider.always(Reply::text("hello world").with_usage(3, 2));
+    let clock = Clock::start();
+    let store = Arc::new(MemoryStore::new(Arc::new(move || clock.now())));
+    let crewai = Arc::new(adapter(&provider));
+    let orchestrator =
+        CrewaiOrchestrator::start(store, Arc::new(MemoryBus::default()), EngineConfig::default(), crewai);
+    let orchestrator = orchestrator.await.unwrap();
+    let workflow: WorkflowSpec = serde_json::from_value(json!({
+        "id": "example_linear",
+        "nodes": [
+            { "id": "n1", "name": "generate", "inputs": { "prompt": "Write hello world" } },
+            { "id": "n2", "name": "summarize", "depends_on": ["n1"] },
+        ],
+    }))
+    .unwrap();
+    let hash = orchestrator.deploy_workflow(&workflow).await.unwrap();
+    let start = StartRun { rehearsal: true, ..StartRun::default() };
+    let run = orchestrator.start_run(hash, start).await.unwrap().run_id;
+    assert_eq!(orchestrator.engine().wait(run).await.unwrap().status, Status::Succeeded);
+    let result = orchestrator.get_task_result(run, &"n2".into()).await.unwrap();
+    assert_eq!(result.output.unwrap().value().map(|value| &**value), Some(&json!("hello world")));
+    assert_eq!(result.usage.model_calls, 1);
+    let asked = provider.requests()[1].body.to_string();
+    assert!(
+        asked.contains("summarize") && asked.contains("hello world"),
+        "the second works on what the first made: {asked}"
+    );
+    orchestrator.shutdown().await;
 }

@@ -77,7 +77,7 @@ mod tests {
         let project = outer.path().join("project");
         let flows = project.join("flows/daily");
         fs::create_dir_all(&flows).expect("a fresh folder");
-        assert_eq!(folders(None, Some(&flows)), [flows.clone()]);
+        assert_eq!(folders(None, Some(&flows)), std::slice::from_ref(&flows));
         fs::write(project.join("pyproject.toml"), "").expect("a fresh folder");
         assert_eq!(folders(None, Some(&flows)), [flows.clone(), project.join("flows"), project.clone()]);
         assert_eq!(folders(Some(&project), Some(&flows))[0], project);

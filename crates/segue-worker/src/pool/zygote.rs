@@ -309,7 +309,7 @@ impl Supervisor {
                     Ok(Some(message)) => self.take(message),
                     Ok(None) => {
                         let status = timeout(LAST_WORDS_MAX, process.wait()).await;
-                        let how = status.map_or_else(|_| "closed its connection".to_owned(), |status| shown(status));
+                        let how = status.map_or_else(|_| "closed its connection".to_owned(), shown);
                         return ZygoteEnd::Lost(format!("the Python worker is gone: {how}"));
                     }
                     Err(error) => return ZygoteEnd::Lost(format!("the Python worker broke the protocol: {error}")),

@@ -4,7 +4,7 @@ use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use nix::sys::signal::Signal;
 use segue_core::outcome::{ErrorKind, TaskError};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::inputs::Form;
 
@@ -21,7 +21,7 @@ pub(super) fn output(stdout: Vec<u8>, form: Form) -> Result<Value, TaskError> {
         return Ok(text(stdout));
     }
     match (serde_json::from_str::<Value>(&stdout), form) {
-        (Ok(value), Form::Either) if value.is_number() && value.to_string() != stdout.trim() => Ok(text(stdout)),
+        (Ok(Value::Number(number)), Form::Either) if !is_written_as(&number, &stdout) => Ok(text(stdout)),
         (Ok(value), _) => Ok(value),
         (Err(_), Form::Either) => Ok(text(stdout)),
         (Err(error), _) => Err(TaskError::new(
@@ -30,6 +30,12 @@ pub(super) fn output(stdout: Vec<u8>, form: Form) -> Result<Value, TaskError> {
         )
         .with_detail(json!({ "stdout_start": start(&stdout) }))),
     }
+}
+
+/// A number that JSON would write otherwise was meant as a text: a version, a telephone number, an id of many digits.
+fn is_written_as(number: &Number, text: &str) -> bool {
+    let written = number.to_string();
+    written == text.trim()
 }
 
 fn text(mut stdout: String) -> Value {
