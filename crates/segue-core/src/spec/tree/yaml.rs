@@ -68,7 +68,8 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Result<Option<Tree>, 
                 builder.close(bracket)?;
             }
             Event::Alias(anchor) => {
-                if !builder.alias(anchor, at.clone())? {
+                let is_complete = builder.alias(anchor, at.clone())?;
+                if !is_complete {
                     return Err(Problem::new(&codes::YAML_ALIAS, "", "the alias stands inside its own anchor").at(at));
                 }
             }
