@@ -2,10 +2,8 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, StructureStyle, Tag};
 use serde_json::{Number, Value};
-use serde_saphyr::granit_parser::{
-    ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, StructureStyle, Tag,
-};
 
 use super::{Builder, DEPTH_MAX, Fatal, Tree, bad_key};
 use crate::spec::{
