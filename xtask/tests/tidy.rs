@@ -160,6 +160,23 @@ fn decisions_are_complete() {
     assert_none(&offenders, "a decision says why, what and what follows (docs/decisions/template.md)");
 }
 
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let (mut links, mut offenders) = (0, Vec::new());
+    for (path, text) in tracked().iter().filter(|(path, _)| path.ends_with(".md")) {
+        let folder = root().join(path).parent().unwrap().to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            links += 1;
+            if !folder.join(target.split('#').next().unwrap()).exists() {
+                offenders.push(format!("{path} links to {target}"));
+            }
+        }
+    }
+    assert!(links > 10, "only {links} links");
+    assert_none(&offenders, "links lead somewhere");
+}
+
 /// Is one of the choices of a licence expression allowed? As much of SPDX as crates use: AND, OR, WITH, brackets.
 fn is_allowed(licence: &str, allowed: &BTreeSet<&str>) -> bool {
     let licence = licence.replace(['(', ')'], "");
