@@ -83,6 +83,50 @@ def test_a_tool_may_finish_but_no_model_is_asked_again(rehearse: Crew, provider:
     assert len(provider.requests) == 1
 
 
+TWO_TOOLS = """
+import threading
+from pathlib import Path
+from crewai import Agent, Crew, Task
+from crewai.tools import tool
+def wait_for(name):
+    while not Path(name).exists():
+        threading.Event().wait(0.005)
+@tool("slow")
+def slow(what: str) -> str:
+    "Works until it is told to stop."
+    wait_for("slow")
+    return "slow worked"
+@tool("quick")
+def quick(what: str) -> str:
+    "Works a little."
+    wait_for("quick")
+    return "quick worked"
+agents = {each.name: Agent(role=each.name, goal="G", backstory="B", tools=[each]) for each in (slow, quick)}
+crew = Crew(agents=list(agents.values()), tasks=[
+    Task(description="use slow", expected_output="e", agent=agents["slow"], async_execution=True),
+    Task(description="use quick", expected_output="e", agent=agents["quick"], async_execution=True),
+    Task(description="end", expected_output="e", agent=agents["quick"])])
+"""
+
+
+def test_while_one_tool_works_another_agent_asks_no_model(rehearse: Crew, provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TWO_TOOLS)
+    provider.behave = lambda request: tool_call("slow" if "use slow" in str(request.body) else "quick", {"what": "w"})
+    attempt = rehearse("crewai.crew", {"crew": "mine:crew"})
+    for _ in range(2):
+        while attempt.connection.until("event")["kind"] != "tool_started":
+            continue
+    attempt.connection.send(CANCEL)
+    attempt.connection.send({"type": "ping", "id": 1})
+    attempt.connection.until("pong")
+    (tmp_path / "quick").touch()
+    while attempt.connection.until("event")["kind"] != "task_failed":
+        continue
+    (tmp_path / "slow").touch()
+    assert attempt.final()["type"] == "cancelled"
+    assert len(provider.requests) == 2
+
+
 def test_many_at_once_do_not_mix(rehearse: Crew, provider: Provider) -> None:
     def echo(request: object) -> Reply:
         asked = str(getattr(request, "body", ""))

@@ -124,6 +124,16 @@ crew = Crew(agents=[agent], tasks=[Task(description="how old is the hive", expec
     assert result["type"] == "result", result
     assert {request.path for request in provider.requests} == {"/v1/chat/completions"}
     assert any("seven years" in str(request.body) for request in provider.requests), attempt.stdout()
+    assert {each.name for each in attempt.storage.iterdir()} >= {"chroma.sqlite3", "memory"}
+
+
+def test_the_framework_is_quiet_whatever_the_environment_says(rehearse: Crew, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import os\nassert 'REDIS_URL' not in os.environ\n"
+        "assert os.environ['CREWAI_DISABLE_TELEMETRY'] == 'true'\n" + one_agent("None")
+    )
+    loud = {"REDIS_URL": "redis://127.0.0.1:9", "CREWAI_DISABLE_TELEMETRY": "false"}
+    assert rehearse("crewai.crew", {"crew": "mine:crew"}, loud).final()["type"] == "result"
 
 
 def test_a_rehearsal_needs_somewhere_to_go(rehearse: Crew, provider: Provider) -> None:
@@ -143,6 +153,16 @@ def test_live_the_environment_says_where(live: Crew, provider: Provider, model: 
     assert live("crewai.agent", PROMPT, hints={"model": model}).final()["type"] == "result"
     assert provider.requests[0].body["model"] == model.removeprefix("openai/")
     assert provider.requests[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("llm", ['"openai/neither-this"', 'LLM(model="openai/neither-this", temperature=0)'])
+def test_live_a_users_unknown_name_is_asked_where_the_environment_says(
+    live: Crew, provider: Provider, tmp_path: Path, llm: str
+) -> None:
+    (tmp_path / "mine.py").write_text(one_agent(llm))
+    result = live("crewai.crew", {"crew": "mine:crew"}).final()
+    assert result["type"] == "result", result
+    assert provider.requests[0].body["model"] == "neither-this"
 
 
 def test_live_an_agent_finds_the_key_in_the_env_file(crewai: Zygote, provider: Provider, tmp_path: Path) -> None:

@@ -182,14 +182,14 @@ class Attempt:
         folder.mkdir()
         self._logs = {name: _Fifo(folder / name) for name in ("out", "err")}
         token, waiting = zygote.engine.expect()
-        storage = folder / "storage"
-        storage.mkdir()
+        self.storage = folder / "storage"
+        self.storage.mkdir()
         zygote.connection.send(
             {
                 "type": "spawn",
                 "spawn_id": spawn_id,
                 "token": token,
-                "env": {"CREWAI_STORAGE_DIR": str(storage), **environment},
+                "env": {"CREWAI_STORAGE_DIR": str(self.storage), **environment},
                 "cwd": str(cwd),
                 "stdout": str(folder / "out"),
                 "stderr": str(folder / "err"),
