@@ -33,7 +33,7 @@ pub(crate) use self::accept::{Places, accept};
 use self::{attempts::InFlight, commit::Committed};
 use crate::{
     live::{End, Handle, Mailbox, Message},
-    shared::Shared,
+    shared::{Shared, pause_before_retry},
 };
 
 /// A run, and everything that this engine holds for it.
@@ -53,6 +53,8 @@ pub(crate) struct Drive {
     /// The version at which the run was claimed; none if it was created here.
     claimed_at: Option<u64>,
     last: Timestamp,
+    /// Conflicts since the last commit. More than one means that somebody is at it again and again.
+    conflicts: u32,
 }
 
 /// What the next commit will hold.
@@ -124,6 +126,7 @@ impl Drive {
             mode: if shared.draining.load(Ordering::Acquire) { Mode::Draining } else { Mode::Working },
             claimed_at: None,
             last: Timestamp::from_micros(0),
+            conflicts: 0,
             shared,
             run,
             handle,
@@ -145,6 +148,7 @@ impl Drive {
             } else {
                 match self.commit().await {
                     Committed::Yes(events) => {
+                        self.conflicts = 0;
                         self.carry_out(&events).await;
                         Then::GoOn
                     }
@@ -231,6 +235,7 @@ impl Drive {
         if self.in_flight.get(&task).is_some_and(|live| live.attempt == attempt) {
             self.in_flight.remove(&task);
         }
+        self.places.is_over(&task);
         let outcome = match outcome {
             TaskOutcome::Succeeded { .. } => outcome,
             // We stopped it ourselves: that says nothing about the task.
@@ -292,8 +297,11 @@ impl Drive {
         let run_id = self.run.id();
         tracing::warn!(%run_id, "the run was changed by another engine");
         self.cancel_all().await;
-        self.in_flight.clear();
-        self.places = Places::default();
+        if self.conflicts > 0 {
+            tokio::time::sleep(pause_before_retry(self.conflicts)).await;
+        }
+        self.conflicts += 1;
+        self.places.reset(self.in_flight.drain().map(|(task, _)| task));
         self.batch = Batch::default();
         self.seen.clear();
         let lease = load::patiently(&self.shared, || self.shared.reclaim(vec![run_id])).await?;

@@ -144,7 +144,7 @@ fn first_attempts(
             let _ = sender.send(Message::Place);
         })
     };
-    drive::accept(shared, run, places, now, &wake)
+    drive::accept(shared, run, places, &|_| false, now, &wake)
 }
 
 /// Creates the run. If the store does not say whether it did, asks for the run: only its own id can tell.

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: durable no-op workloads through the engine, one JSON line each.
 //!
 //! Every workload runs in a process of its own, so that its memory and CPU are its own, on SQLite with
-//! `synchronous=FULL` and in memory. In the same process and folder the disk's own limit is measured: as many one-row
-//! FULL commits, with plain rusqlite.
+//! `synchronous=FULL` and in memory. In the same process and folder the disk's own limit is measured: one-row FULL
+//! commits with plain rusqlite. `ratio` is tasks a second to that limit; of a chain, that is commits to commits.
 #![allow(unreachable_pub)]
 
 mod disk;
@@ -32,6 +32,10 @@ fn run(mut arguments: Vec<String>) -> Result<()> {
     if arguments.first().is_some_and(|first| first == "--one") {
         let [_, name, place] = &arguments[..] else { bail!("--one WORKLOAD PLACE") };
         println!("{}", one(name, place.parse()?)?);
+        return Ok(());
+    }
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{}", report::HELP);
         return Ok(());
     }
     let is_json = arguments.iter().any(|argument| argument == "--json");

@@ -5,6 +5,21 @@ use serde_json::Value;
 pub const HEAD: &str =
     "workload store      tasks  seconds  tasks/s  cpu s/1000  commits  fsyncs  rss MB  limit/s  ratio  more";
 
+pub const HELP: &str = "\
+cargo xtask bench [--json] [WORKLOAD]...
+
+Runs durable no-op workloads through the engine, on SQLite (synchronous=FULL) and in memory.
+
+  W1     one chain of 1,000 tasks                     W5   one run of one task, 200 times: p50, p99
+  W2     1 -> 1,000 -> 1                              W7   time to the first task, idle memory
+  W3     1,000 runs of a 5-node diamond, 64 live      W8   a chain of 100 that hands on 1 MB
+  W4     100 layers of 100, each after 3 before it
+  W4x10  the same with 1,000 layers
+
+--json prints one JSON line a workload and store. `limit_per_s` is what the disk can do: one-row FULL commits with
+plain rusqlite in the same folder; `ratio` is tasks a second to that; `ratio_to_grown_log` to the same over a log that
+has grown to its size before.";
+
 /// One line of the table.
 pub fn row(line: &Value) -> String {
     let number = |key: &str, digits: usize| match line[key].as_f64() {

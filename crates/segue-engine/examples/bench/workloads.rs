@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
-    disk,
+    disk::Limit,
     measure::{Stopwatch, memory_mb},
 };
 
@@ -50,7 +50,10 @@ impl FromStr for Place {
     }
 }
 
-/// A store in a folder of its own, under the current folder: `/tmp` may not be a disk.
+/// Only below it is a disk for sure: `/tmp` may be memory.
+const FOLDER: &str = "target";
+
+/// A store in a folder of its own.
 pub struct Store {
     pub port: Arc<dyn RunStore>,
     sqlite: Option<Arc<SqliteStore>>,
@@ -59,7 +62,8 @@ pub struct Store {
 
 impl Store {
     pub fn open(place: Place) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in("target")?;
+        std::fs::create_dir_all(FOLDER)?;
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(FOLDER)?;
         Ok(match place {
             Place::Sqlite => {
                 let store = Arc::new(SqliteStore::open(&folder.path().join("segue.db"), SqliteOptions::default())?);
@@ -76,17 +80,13 @@ impl Store {
         self.sqlite.as_ref().map(|store| store.stats()).unwrap_or_default()
     }
 
-    fn limit(&self, commits: u64) -> Result<Option<f64>> {
-        self.sqlite.as_ref().map(|_| disk::limit(self.folder.path(), commits)).transpose()
+    fn limit(&self, commits: u64) -> Result<Option<Limit>> {
+        self.sqlite.as_ref().map(|_| Limit::measure(self.folder.path(), commits)).transpose()
     }
 }
 
 pub fn runtime() -> Result<Runtime> {
-    Ok(match std::env::var("RT").as_deref() {
-        Ok("c") => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-        Ok("1") => tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?,
-        _ => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
-    })
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 pub fn spec(nodes: Vec<Value>) -> WorkflowSpec {
@@ -190,11 +190,14 @@ pub fn run(name: &str, place: Place) -> Result<Value> {
         store.port.list_runs(Default::default()).await
     })?;
     ensure!(events.iter().all(|run| run.status == Status::Succeeded), "every run succeeds");
-    // The second time the limit's own files have grown to their size, as the store's have from the start: the better
-    // of the two is what the disk can do.
-    let limit = limit_before.zip(limit_after).map(|(before, after)| before.max(after));
+    // Other programs disturb the disk: the better of two measurements, before and after, is what it can do.
+    let limit = limit_before.zip(limit_after).map(|(before, after)| before.better(after));
     let rate = tasks as f64 / wall;
     let mut more = json!({"deploy_cpu_s": deploy_cpu});
+    if let Some(limit) = &limit {
+        more["ratio_to_grown_log"] = json!(rate / limit.grown);
+    }
+    let limit = limit.map(|limit| limit.fresh);
     if name == "W5" {
         more["p50_ms"] = json!(quantile(&latencies, 50) * 1e3);
         more["p99_ms"] = json!(quantile(&latencies, 99) * 1e3);

@@ -1,6 +1,9 @@
 //! Places for tasks that are ready.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use segue_core::{
     event::Event,
@@ -21,6 +24,8 @@ pub(crate) struct Places {
     granted: HashMap<TaskId, Grant>,
     /// Kinds of place that were refused. They are asked for again after a hint that one may be free.
     refused: Vec<(HandlerId, Option<u32>)>,
+    /// Tasks of which an attempt from before a conflict is not over yet.
+    dying: HashSet<TaskId>,
     /// The kinds of place that the workflow's nodes need. Counted when one is refused for the first time.
     kinds: Option<usize>,
     /// Since when a task has been waiting for one.
@@ -38,6 +43,16 @@ pub(super) enum Grant {
 impl Places {
     pub(super) fn ask_again(&mut self) {
         self.refused.clear();
+    }
+
+    pub(super) fn is_over(&mut self, task: &TaskId) {
+        self.dying.remove(task);
+    }
+
+    /// Forgets everything, after the run was loaded anew. What is `dying` is still not over.
+    pub(super) fn reset(&mut self, dying: impl Iterator<Item = TaskId>) {
+        let known = mem::take(&mut self.dying);
+        *self = Self { dying: known.into_iter().chain(dying).collect(), ..Self::default() };
     }
 
     /// Is it of no use to ask for any place?
@@ -60,11 +75,13 @@ fn kind_of<'a>(shared: &Shared, node: &'a PlanNode) -> (&'a HandlerId, Option<u3
     (&node.handler, shared.adapters.of(&node.handler).and_then(|adapter| adapter.concurrency(&node.hints)))
 }
 
-/// Asks for places for all tasks that are ready, and accepts those that get one.
+/// Asks for places for all tasks that are ready, and accepts those that get one. A task whose last attempt `is_dying`
+/// is left alone: the end of that attempt will be told, and it says nothing about the places of others.
 pub(crate) fn accept(
     shared: &Shared,
     run: &mut Run,
     places: &mut Places,
+    is_dying: &dyn Fn(&TaskId) -> bool,
     now: Timestamp,
     wake: &(dyn Fn() -> Box<dyn FnOnce() + Send> + Sync),
 ) -> Vec<Event> {
@@ -75,7 +92,10 @@ pub(crate) fn accept(
     for task in run.ready(now) {
         let node = run.node(task).expect("a ready task has a node");
         let (_, concurrency) = kind_of(shared, node);
-        if places.refused.iter().any(|(handler, hint)| *handler == node.handler && *hint == concurrency) {
+        if is_dying(task)
+            || places.dying.contains(task)
+            || places.refused.iter().any(|(handler, hint)| *handler == node.handler && *hint == concurrency)
+        {
             continue;
         }
         match shared.scheduler.reserve(run.id(), task, &node.handler, concurrency, wake) {
@@ -120,7 +140,14 @@ impl Drive {
             })
         };
         let now = self.now();
-        let events = accept(&self.shared, &mut self.run, &mut self.places, now, &wake);
+        let events = accept(
+            &self.shared,
+            &mut self.run,
+            &mut self.places,
+            &|task| self.in_flight.contains_key(task),
+            now,
+            &wake,
+        );
         if let Some(event) = events.last() {
             self.last = event.time;
         }

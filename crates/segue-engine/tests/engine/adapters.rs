@@ -16,6 +16,7 @@ use crate::support::{World, on_every_store};
 on_every_store!(
     a_timed_out_attempt_is_cancelled_and_its_late_answer_refused,
     the_next_attempt_waits_until_the_last_is_over,
+    a_hung_attempt_does_not_hold_up_other_tasks,
     a_run_that_takes_too_long_fails,
     a_hint_limits_how_many_run_at_once,
     a_configured_limit_is_shared_by_all_runs,
@@ -63,6 +64,26 @@ async fn the_next_attempt_waits_until_the_last_is_over(mut world: World) {
     let at = |what: &str| lines.iter().position(|line| line == what).unwrap();
     assert!(at("answer a@1") < at("execute a@2"));
     assert_eq!(engine.scheduler().places_taken(), 0);
+}
+
+async fn a_hung_attempt_does_not_hold_up_other_tasks(mut world: World) {
+    let engine = world.engine().await;
+    let policy = json!({"max_attempts": 2, "initial_interval_seconds": 0, "jitter": "none"});
+    let nodes = json!([
+        {"id": "a", "task": "test.task", "timeout_seconds": 0.05, "retry_policy": policy},
+        {"id": "b", "task": "test.task"},
+        {"id": "c", "task": "test.task", "depends_on": ["b"]},
+    ]);
+    let run = world.start(&engine, nodes).await;
+    let (one, two) = (world.call().await, world.call().await);
+    let (hung, b) = if one.name() == "a@1" { (one, two) } else { (two, one) };
+    hung.cancelled().await;
+    // The next attempt of `a` waits for the last one. `c` has nothing to do with it.
+    b.succeed(json!(null));
+    world.call_of("c@1").await.succeed(json!(null));
+    hung.succeed(json!(null));
+    world.call_of("a@2").await.succeed(json!(null));
+    world.ended(&engine, run, Status::Succeeded).await;
 }
 
 async fn a_run_that_takes_too_long_fails(mut world: World) {
