@@ -25,24 +25,39 @@ fn main() {
     }
 }
 
-fn report(what: &str, commits: u32, begun: Instant) {
-    let took = begun.elapsed();
-    println!(
-        "{what}: {:.0} µs a commit, {:.0}/s",
-        took.as_secs_f64() * 1e6 / f64::from(commits),
-        f64::from(commits) / took.as_secs_f64()
-    );
+/// Wall time and processor time since the beginning of a measurement.
+struct Watch(Instant, f64);
+
+impl Watch {
+    fn start() -> Self {
+        Self(Instant::now(), cpu_seconds())
+    }
+
+    fn report(&self, what: &str, commits: u32) {
+        let micros = |seconds: f64| seconds * 1e6 / f64::from(commits);
+        let (wall, cpu) = (self.0.elapsed().as_secs_f64(), cpu_seconds() - self.1);
+        let rate = f64::from(commits) / wall;
+        println!("{what}: {rate:.0}/s, {:.0} µs a commit, of them {:.0} µs CPU", micros(wall), micros(cpu));
+    }
+}
+
+/// Of this process, to a hundredth of a second.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum();
+    ticks / 100.0
 }
 
 fn plain(folder: &Path) {
     let folder = tempfile::tempdir_in(folder).unwrap();
     let db = rusqlite::Connection::open(folder.path().join("plain.db")).unwrap();
     db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (body TEXT)").unwrap();
-    let begun = Instant::now();
+    let begun = Watch::start();
     for n in 0..COMMITS {
         db.prepare_cached("INSERT INTO t VALUES (?1)").unwrap().execute([format!("row {n}")]).unwrap();
     }
-    report("plain one-row commits", COMMITS, begun);
+    begun.report("plain one-row commits", COMMITS);
 }
 
 /// The step of a chain: one task's end and the next one's start.
@@ -69,7 +84,7 @@ async fn chain(folder: &Path) {
     let owner = engine(&store, "bench", std::time::Duration::from_secs(3_600)).await;
     let run = async move {
         let mut live = Live::create(&store, 1, &owner).await;
-        let begun = Instant::now();
+        let begun = Watch::start();
         for n in 0..COMMITS {
             step(&store, &mut live, n).await;
         }
@@ -77,7 +92,7 @@ async fn chain(folder: &Path) {
     };
     // On a worker thread of the runtime, as an engine's loop would be.
     let begun = tokio::spawn(run).await.unwrap();
-    report("one chain", COMMITS, begun);
+    begun.report("one chain", COMMITS);
     println!("  {:?}", sqlite.stats());
 }
 
@@ -85,7 +100,7 @@ async fn many(folder: &Path, runs: u32) {
     let (_folder, sqlite) = open(folder);
     let store: Arc<dyn RunStore> = sqlite.clone();
     let owner: EngineId = engine(&store, "bench", std::time::Duration::from_secs(3_600)).await;
-    let begun = Instant::now();
+    let begun = Watch::start();
     let chains = (0..runs).map(|n| {
         let (store, owner) = (store.clone(), owner.clone());
         tokio::spawn(async move {
@@ -96,6 +111,6 @@ async fn many(folder: &Path, runs: u32) {
         })
     });
     join_all(chains).await;
-    report("64 chains", runs * 201, begun);
+    begun.report("64 chains", runs * 201);
     println!("  {:?}", sqlite.stats());
 }

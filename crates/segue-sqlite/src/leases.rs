@@ -43,11 +43,12 @@ fn forget_idle(db: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
+const OWNERS: &str = "SELECT engine_id, boot_id, pid, started_ticks FROM engines \
+     WHERE EXISTS (SELECT 1 FROM runs WHERE owner = engine_id AND owner IS NOT NULL) ORDER BY engine_id";
+
 /// The engines that own a run.
 pub(crate) fn owners(db: &Connection) -> Result<Vec<EngineRecord>, Failure> {
-    const SQL: &str = "SELECT engine_id, boot_id, pid, started_ticks FROM engines \
-         WHERE EXISTS (SELECT 1 FROM runs WHERE owner = engine_id AND owner IS NOT NULL) ORDER BY engine_id";
-    let mut query = db.prepare_cached(SQL)?;
+    let mut query = db.prepare_cached(OWNERS)?;
     let rows = query.query_map([], |row| {
         Ok(EngineRecord {
             engine_id: EngineId::new(row.get::<_, String>(0)?),
@@ -57,22 +58,23 @@ pub(crate) fn owners(db: &Connection) -> Result<Vec<EngineRecord>, Failure> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+const CLAIMABLE: &str = "WITH holding AS ( \
+         SELECT engine_id FROM engines WHERE lease_until_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) \
+         AND engine_id NOT IN (SELECT value FROM json_each(:dead)) \
+     ), open AS ( \
+         SELECT run_no FROM runs WHERE live = 1 AND (owner IS NULL OR owner NOT IN holding) \
+         UNION ALL \
+         SELECT run_no FROM runs WHERE live = 0 AND (owner IS NULL OR owner NOT IN holding) \
+         AND run_no IN (SELECT run_no FROM requests WHERE reopens = 1) \
+     ) \
+     SELECT run_no, run_id FROM runs WHERE run_no IN open \
+     AND (:runs IS NULL OR run_id IN (SELECT unhex(value, '-') FROM json_each(:runs))) \
+     ORDER BY run_id LIMIT :limit";
+
 /// Runs that could be claimed now, oldest first: live ones, and ended ones that somebody wants reopened, without an owner
 /// whose lease holds. Only reads, so that looking for work (the usual answer is "none") does not hold up the writer.
 pub(crate) fn claimable(db: &Connection, request: &ClaimRequest) -> Result<Vec<(i64, RunId)>, Failure> {
-    const SQL: &str = "WITH holding AS ( \
-             SELECT engine_id FROM engines WHERE lease_until_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) \
-             AND engine_id NOT IN (SELECT value FROM json_each(:dead)) \
-         ), open AS ( \
-             SELECT run_no FROM runs WHERE live = 1 AND (owner IS NULL OR owner NOT IN holding) \
-             UNION ALL \
-             SELECT run_no FROM runs WHERE live = 0 AND (owner IS NULL OR owner NOT IN holding) \
-             AND run_no IN (SELECT run_no FROM requests WHERE reopens = 1) \
-         ) \
-         SELECT run_no, run_id FROM runs WHERE run_no IN open \
-         AND (:runs IS NULL OR run_id IN (SELECT unhex(value, '-') FROM json_each(:runs))) \
-         ORDER BY run_id LIMIT :limit";
-    let mut query = db.prepare_cached(SQL)?;
+    let mut query = db.prepare_cached(CLAIMABLE)?;
     let mut rows = query.query(named_params! {
         ":dead": json(&request.dead),
         ":runs": (!request.runs.is_empty()).then(|| json(&request.runs)),
@@ -120,4 +122,26 @@ pub(crate) fn release(db: &Connection, leases: &[Lease]) -> Result<(), Failure> 
         update.execute(params![lease.run_id.as_bytes(), lease.fence])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every engine asks again and again costs as much as there are open runs, whatever the length of the history.
+    #[test]
+    fn looking_for_work_walks_no_history() {
+        let db = Connection::open_in_memory().expect("a database");
+        db.execute_batch(include_str!("../migrations/0001_runs.sql")).expect("the schema");
+        for sql in [OWNERS, CLAIMABLE] {
+            let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
+            let mut rows = query.raw_query();
+            let mut plan: Vec<String> = Vec::new();
+            while let Some(row) = rows.next().expect("a step") {
+                plan.push(row.get(3).expect("its text"));
+            }
+            let walks = |step: &&String| step.starts_with("SCAN runs") && !step.contains("INDEX runs_open");
+            assert_eq!(plan.iter().find(walks), None, "{plan:#?}");
+        }
+    }
 }
