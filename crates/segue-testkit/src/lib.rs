@@ -1,4 +1,8 @@
 //! Conformance suites, simulator, auditor and stub model server. A development dependency only.
+//!
+//! * [`sim`]: random workflows against a hostile world; a failing seed replays. [`auditor`]: judges a run by its log alone.
+//! * [`conformance`]: one suite a port, run by every implementation of it.
+//! * [`provider`]: a stub of a model provider, scripted and observed. [`http`]: the least of a client, for servers.
 
 pub mod auditor;
 pub mod conformance;

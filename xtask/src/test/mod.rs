@@ -70,7 +70,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "end-to-end",
         about: "the real binary in release mode: crashes, examples, guides, real crews",
-        needs: &["tools", "python-env"],
+        needs: &["tools"],
         run: rust::end_to_end,
     },
 ];

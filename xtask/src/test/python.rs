@@ -27,7 +27,7 @@ pub(super) fn find(house: &House) -> Result<String> {
 }
 
 /// The interpreter of the environment.
-pub(super) fn interpreter(house: &House) -> PathBuf {
+fn interpreter(house: &House) -> PathBuf {
     folder(house).join("bin/python")
 }
 

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use super::python;
 use crate::house::{House, run};
 
 pub(super) fn format(house: &House) -> Result<()> {
@@ -26,8 +25,7 @@ pub(super) fn doc(house: &House) -> Result<()> {
     run(house.cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// The tests of the binary. They find real CrewAI through `SEGUE_TEST_PYTHON`.
+/// The tests of the binary, which makes its own managed environment with CrewAI, once, under the target folder.
 pub(super) fn end_to_end(house: &House) -> Result<()> {
-    let mut cargo = house.cargo(["test", "--release", "--package", "segue-cli"]);
-    run(cargo.env("SEGUE_TEST_PYTHON", python::interpreter(house)))
+    run(&mut house.cargo(["test", "--release", "--package", "segue-cli"]))
 }

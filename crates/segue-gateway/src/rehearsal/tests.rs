@@ -38,6 +38,11 @@ fn a_crew_s_task_comes_back_with_what_is_expected_and_given() {
     let next = prompt.replace("Rivers carry water.", &said);
     let said = text(json!({ "model": "m", "messages": [{ "role": "user", "content": next }] }));
     assert!(said.ends_with("\nGiven: the rehearsed answer of an earlier task."), "{said}");
+
+    let prompt =
+        format!("Sum up: {}", text(json!({ "model": "m", "messages": [{ "role": "user", "content": "Rivers?" }] })));
+    let said = text(json!({ "model": "m", "messages": [{ "role": "user", "content": prompt }] }));
+    assert!(said.ends_with("\nTask: Sum up: (rehearsed) Task: Rivers?"), "{said}");
 }
 
 #[test]

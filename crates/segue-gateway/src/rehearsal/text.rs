@@ -48,9 +48,10 @@ fn material(context: &str) -> String {
     }
 }
 
-/// `text` on one line, shortened, without the words by which agents' parsers find a decision.
+/// `text` on one line, shortened, without the words by which agents' parsers find a decision. What this model has said
+/// before is marked and does not repeat its greeting.
 fn gist(text: &str, chars_max: usize) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(GREETING, "(rehearsed)");
     let line = ["Final Answer:", "Action Input:", "Action:", "Observation:"]
         .iter()
         .fold(line, |line, word| line.replace(word, word.trim_end_matches(':')));
