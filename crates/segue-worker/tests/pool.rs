@@ -220,10 +220,18 @@ async fn what_hides_is_found_when_an_attempt_ends_well() {
 async fn one_that_falls_silent_is_lost_and_its_neighbour_is_not() {
     let options = PoolOptions { silence_max: Duration::from_secs(2), ..PoolOptions::default() };
     let villain = Villain::with("silent", options);
-    let (silent, neighbour) =
-        tokio::join!(villain.run(json!({ "do": "hold_the_lock" })), villain.run(json!({ "do": "answer", "with": 1 })));
+    // The neighbour lives longer than the silent one, and ends in good order.
+    let (invocation, controls) = case(json!({ "do": "stop" })).invocation("neighbour", 1);
+    let silent = async {
+        controls.progress.wait_for("ready").await;
+        let silent = villain.run(json!({ "do": "hold_the_lock" })).await;
+        controls.cancel.cancel();
+        silent
+    };
+    let (silent, neighbour) = tokio::join!(silent, villain.execute(invocation));
     assert!(loss(silent).contains("no sign of life"));
-    assert_eq!(output(neighbour), 1);
+    let TaskOutcome::Cancelled { usage } = neighbour else { panic!("{neighbour:?}") };
+    assert_eq!(usage.output_tokens, 3);
 }
 
 #[tokio::test]
