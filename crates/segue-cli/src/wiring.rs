@@ -12,7 +12,7 @@ use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare, ProviderSettings, Rehe
 use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
 use segue_gateway::Rehearsal;
 use segue_sqlite::{SqliteOptions, SqliteStore, Synchronous};
-use segue_worker::{environment::Explanation, pool::PoolOptions, process::ProcessAdapter};
+use segue_worker::{contain::sweep_dead_engines, environment::Explanation, pool::PoolOptions, process::ProcessAdapter};
 
 use crate::{
     config::{Settings, StoreUrl},
@@ -44,6 +44,11 @@ impl Session {
     /// Opens the store and starts an engine on it, with all adapters.
     pub(crate) async fn start(settings: Settings, purpose: Purpose) -> Outcome<Self> {
         let store = open_or_create_store(&settings)?;
+        // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
+        match tokio::task::spawn_blocking(sweep_dead_engines).await {
+            Ok(0) | Err(_) => {}
+            Ok(ended) => tracing::info!(ended, "ended processes that engines which are gone had left behind"),
+        }
         let bus: Arc<dyn EventBus> = Arc::new(MemoryBus::default());
         let rehearsal = if purpose.rehearsal { Some(Arc::new(start_rehearsal().await?)) } else { None };
         let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, rehearsal.clone(), purpose.quiet)));

@@ -22,8 +22,9 @@ fn each_kind_of_wrong_question_has_its_code_and_its_help() {
         "this is no database, and it is long enough to be read as one, which needs a hundred bytes.....",
     );
 
+    place.json(&["run", "good.yaml", "--json"]);
     let cases: &[(&[&str], i32, &str)] = &[
-        (&["rum"], 2, "a similar subcommand exists: 'run'"),
+        (&["validat"], 2, "a similar subcommand exists: 'validate'"),
         (&["run"], 2, "<FILE>"),
         (&["run", "good.yaml", "--timeout", "5m"], 2, "numbers of seconds: 300"),
         (&["run", "good.yaml", "-i", "topic"], 2, "help: write -i topic=VALUE"),
@@ -33,7 +34,7 @@ fn each_kind_of_wrong_question_has_its_code_and_its_help() {
         (&["resume"], 2, "<RUN>"),
         (&["runs", "show", "x!"], 2, "help: a run is named by its id"),
         (&["runs", "list", "--store", "memory:"], 2, "gone with their process"),
-        (&["run", "bad.yaml"], 3, "bad.yaml:3:25"),
+        (&["run", "bad.yaml"], 3, "bad.yaml:3:27"),
         (&["run", "binary.yaml"], 3, "not-text"),
         (&["run", "typed.yaml"], 3, "the input `n` is missing"),
         (&["run", "typed.yaml", "-i", "n=x"], 3, "`n` does not fit"),
@@ -41,7 +42,7 @@ fn each_kind_of_wrong_question_has_its_code_and_its_help() {
         (&["run", "good.yaml", "--inputs", "inputs.json"], 3, "no JSON object"),
         (&["run", "good.yaml", "--store", "mysql:x"], 3, "write `sqlite:PATH` or `memory:`"),
         (&["run", "none.yaml"], 7, "none.yaml: no such file"),
-        (&["runs", "show", "@last"], 7, "there is no store at"),
+        (&["runs", "show", "@last", "--store", "sqlite:none.db"], 7, "there is no store at"),
         (&["graph", "nothing"], 7, "neither a file nor a run"),
         (&["runs", "list", "--store", "sqlite:broken.db"], 8, "broken.db"),
     ];

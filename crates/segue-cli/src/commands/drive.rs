@@ -180,13 +180,13 @@ pub(super) async fn conclude(session: &Session, run: RunId, seen: Seen, json: bo
         }
     };
     if let Some(exit) = left {
-        let why = match exit {
-            Exit::TimedOut => "the --timeout is reached",
-            Exit::RunWaiting => "the run waits for something outside",
-            _ => "asked to leave",
-        };
-        terminal::say(format!("{why}; running tasks get {} to finish", span(session.settings.drain)));
-        session.engine.shutdown().await;
+        let drain = if exit == Exit::TimedOut { Duration::ZERO } else { session.settings.drain };
+        terminal::say(match exit {
+            Exit::TimedOut => "the --timeout is reached; what runs is stopped and handed back".to_owned(),
+            Exit::RunWaiting => "the run waits for something outside".to_owned(),
+            _ => format!("asked to leave; running tasks get {} to finish", span(drain)),
+        });
+        session.engine.shut_down_within(drain).await;
         if !session.store.get_run(run).await?.status.is_terminal() {
             terminal::say(format!("the run is kept; go on with: segue resume {}", short(run)));
             if json {

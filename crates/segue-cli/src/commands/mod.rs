@@ -12,6 +12,8 @@ mod runs;
 mod schema;
 mod validate;
 
+use std::time::Duration;
+
 use crate::{
     args::{Cli, ConfigCommand, Top},
     config::{Settings, load},
@@ -19,6 +21,9 @@ use crate::{
     failure::{Failure, Outcome},
     logs,
 };
+
+/// What a command that leaves at once may still take.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Carries out what was asked.
 pub(crate) fn dispatch(cli: Cli) -> Outcome {
@@ -51,7 +56,7 @@ fn in_runtime(command: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::internal(format!("no threads to work with: {error}")))?;
     let outcome = runtime.block_on(command);
-    // What is still blocked somewhere (a read of a terminal) must not hold the process.
-    runtime.shutdown_background();
+    // Attempts that still run are dropped, which kills their processes; nothing may hold this process for long.
+    runtime.shutdown_timeout(LAST_MOMENT);
     outcome
 }

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use segue_core::{
     ids::RunId,
-    ports::{Orchestrator, StartRun, Started},
+    ports::{Orchestrator, OrchestratorError, StartRun, Started},
     spec::WorkflowSpec,
 };
 use serde_json::json;
@@ -70,10 +70,10 @@ async fn start_and_see(
 ) -> Outcome {
     let workflow = session.engine.deploy_workflow(spec).await?;
     if args.no_wait {
-        let run = session.engine.submit(workflow, start).await?.run_id;
+        let run = session.engine.submit(workflow, start).await.map_err(refused_start)?.run_id;
         return leave_to_others(session, run, args.json).await;
     }
-    let Started { run_id, is_new } = session.engine.start_run(workflow, start).await?;
+    let Started { run_id, is_new } = session.engine.start_run(workflow, start).await.map_err(refused_start)?;
     if !is_new {
         terminal::say(format!("the key was used before: this is run {run_id}"));
         return attach(session, run_id, signals, deadline, args.json).await;
@@ -81,6 +81,15 @@ async fn start_and_see(
     let what = Watch { run: run_id, after: 0, show: Show::suitable(args.json), deadline, driven_by: Some(session) };
     let seen = watch(&session.store, signals, what).await?;
     conclude(session, run_id, seen, args.json).await
+}
+
+/// A start can conflict with one thing only: what its key was used for before.
+fn refused_start(error: OrchestratorError) -> Failure {
+    match error {
+        OrchestratorError::Conflict(message) => Failure::new(Exit::Conflict, message)
+            .help("use another key for another request, or the same workflow and inputs for the same one"),
+        other => other.into(),
+    }
 }
 
 /// Shows a run that exists already: its result if it ended, its progress if another process carries it out; if nobody
