@@ -19,7 +19,8 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
             () = shared.stopped.cancelled() => return,
         };
         let Some(run) = run else { return };
-        if !shared.deliver(run).await && shared.config.claim_every.is_some() {
+        let looks_for_work = shared.config.claim_every.is_some() && shared.admit().is_ok();
+        if !shared.deliver(run).await && looks_for_work {
             // A run that has ended may be asked to go on. Nothing to do if it is somebody else's.
             let _ = shared.claim(vec![run], 1).await;
         }

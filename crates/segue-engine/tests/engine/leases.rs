@@ -3,11 +3,11 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use segue_core::{
-    outcome::{TaskOutcome, Usage},
-    ports::Orchestrator,
+    outcome::{ErrorKind, TaskOutcome, Usage},
+    ports::{Orchestrator, RequestKind, StartRun},
     status::Status,
 };
-use segue_engine::own_proof;
+use segue_engine::{EngineConfig, own_proof};
 use serde_json::json;
 
 use crate::support::{World, on_every_store, settle};
@@ -17,6 +17,8 @@ on_every_store!(
     nobody_takes_the_runs_of_a_living_engine,
     a_task_that_kills_three_engines_is_quarantined,
     a_cancel_survives_its_engine,
+    a_submitted_run_belongs_to_whoever_claims_it,
+    an_engine_that_looks_for_work_finds_it,
 );
 
 fn one() -> serde_json::Value {
@@ -43,6 +45,40 @@ async fn the_runs_of_a_dead_engine_go_on(mut world: World) {
     let log = world.log(run).await;
     assert_eq!(log.iter().filter(|name| *name == "succeeded:a@1").count(), 1, "what was done stays done");
     assert!(next.resume(&[]).await.unwrap().is_empty());
+}
+
+async fn a_submitted_run_belongs_to_whoever_claims_it(mut world: World) {
+    let clerk = world.engine().await;
+    let workflow = json!({"id": "w", "nodes": one()});
+    let hash = clerk.deploy_workflow(&serde_json::from_value(workflow.clone()).unwrap()).await.unwrap();
+    let start = StartRun { idempotency_key: Some("k".into()), ..StartRun::default() };
+    let submitted = clerk.submit(hash, start.clone()).await.unwrap();
+    assert_eq!(clerk.submit(hash, start).await.unwrap().run_id, submitted.run_id);
+    world.know(submitted.run_id, workflow);
+    settle().await;
+    assert!(!world.has_call());
+
+    let worker = world.engine().await;
+    assert_eq!(worker.resume(&[]).await.unwrap(), [submitted.run_id]);
+    world.call_of("a@1").await.succeed(json!(1));
+    world.call_of("b@1").await.succeed(json!(2));
+    world.ended(&clerk, submitted.run_id, Status::Succeeded).await;
+}
+
+async fn an_engine_that_looks_for_work_finds_it(mut world: World) {
+    let config = EngineConfig { claim_every: Some(Duration::from_millis(20)), ..world.config() };
+    let worker = world.engine_with(config).await;
+    let clerk = world.engine().await;
+    let workflow = json!({"id": "w", "nodes": [{"id": "a", "task": "test.task"}]});
+    let hash = clerk.deploy_workflow(&serde_json::from_value(workflow.clone()).unwrap()).await.unwrap();
+    let run = clerk.submit(hash, StartRun::default()).await.unwrap().run_id;
+    world.know(run, workflow);
+    world.call_of("a@1").await.answer(TaskOutcome::failure(ErrorKind::Auth, "no key"));
+    world.ended(&worker, run, Status::Failed).await;
+    // Asked to go on by somebody who carries nothing out.
+    clerk.request(run, RequestKind::Reopen).await.unwrap();
+    world.call_of("a@2").await.succeed(json!(1));
+    world.ended(&worker, run, Status::Succeeded).await;
 }
 
 async fn nobody_takes_the_runs_of_a_living_engine(mut world: World) {

@@ -7,6 +7,7 @@ mod adapters;
 mod faults;
 mod flow;
 mod leases;
+mod observe;
 mod pass;
 mod requests;
 mod shutdown;

@@ -35,7 +35,8 @@ impl Call {
 
     /// Waits until the attempt is told to stop.
     pub async fn cancelled(&self) {
-        self.invocation.cancel.cancelled().await;
+        let told = tokio::time::timeout(std::time::Duration::from_secs(30), self.invocation.cancel.cancelled());
+        told.await.expect("the attempt is told to stop");
         assert!(self.invocation.cancel.is_cancelled());
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use segue_core::{
     ids::{EngineId, RunId},
-    memory::{MemoryBus, MemoryStore},
+    memory::{MemoryBus, MemoryMetrics, MemoryStore, Sample},
     ports::{Orchestrator, OwnerProof, RunRow, RunStore, StartRun, Started},
     spec::WorkflowSpec,
     status::Status,
@@ -21,18 +21,18 @@ use super::{
     scripted::{Call, Scripted},
 };
 
-/// Nothing in these tests takes longer; what does is stuck.
-const PATIENCE: Duration = Duration::from_secs(600);
-
 pub struct World {
     pub store: Arc<FaultStore>,
     pub bus: Arc<MemoryBus>,
+    pub metrics: Arc<MemoryMetrics>,
     pub journal: Arc<Journal>,
     pub clock: Clock,
     calls: mpsc::UnboundedReceiver<Call>,
     sender: mpsc::UnboundedSender<Call>,
     specs: BTreeMap<RunId, WorkflowSpec>,
     engines: u32,
+    /// Nothing takes longer; what does is stuck. On paused time an hour is nothing.
+    patience: Duration,
     _folder: Option<TempDir>,
 }
 
@@ -55,12 +55,14 @@ impl World {
         Self {
             store: Arc::new(FaultStore::new(store, journal.clone())),
             bus: Arc::default(),
+            metrics: Arc::default(),
             journal,
             clock,
             calls,
             sender,
             specs: BTreeMap::new(),
             engines: 0,
+            patience: Duration::from_secs(if folder.is_some() { 20 } else { 3600 }),
             _folder: folder,
         }
     }
@@ -82,6 +84,7 @@ impl World {
         let scripted = Scripted { calls: self.sender.clone(), journal: self.journal.clone() };
         Engine::builder(self.store.clone())
             .bus(self.bus.clone())
+            .metrics(self.metrics.clone())
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(scripted))
             .config(config)
@@ -110,7 +113,7 @@ impl World {
 
     /// The next attempt that asks for an answer.
     pub async fn call(&mut self) -> Call {
-        tokio::time::timeout(PATIENCE, self.calls.recv()).await.expect("an attempt is dispatched").unwrap()
+        tokio::time::timeout(self.patience, self.calls.recv()).await.expect("an attempt is dispatched").unwrap()
     }
 
     /// The next attempt, which must be this one.
@@ -127,7 +130,7 @@ impl World {
 
     /// Waits for the run's end and judges its log.
     pub async fn ended(&self, engine: &Engine, run: RunId, status: Status) -> RunRow {
-        let row = tokio::time::timeout(PATIENCE, engine.wait(run)).await.expect("the run ends").unwrap();
+        let row = tokio::time::timeout(self.patience, engine.wait(run)).await.expect("the run ends").unwrap();
         assert_eq!(row.status, status, "{:?}", row.error);
         self.judge(run).await;
         row
@@ -156,6 +159,14 @@ impl World {
         (**result.output.unwrap().value().unwrap()).clone()
     }
 
+    pub fn count(&self, name: &str, labels: &[(&'static str, &str)]) -> u64 {
+        value_of(&self.metrics.snapshot().counters, name, labels)
+    }
+
+    pub fn gauge(&self, name: &str, labels: &[(&'static str, &str)]) -> i64 {
+        value_of(&self.metrics.snapshot().gauges, name, labels)
+    }
+
     /// Commits, as the store saw them.
     pub fn commits(&self) -> Vec<String> {
         self.journal.lines().into_iter().filter(|line| line.starts_with("commit")).collect()
@@ -173,6 +184,12 @@ impl World {
             }
         }
     }
+}
+
+fn value_of<T: Copy>(samples: &[Sample<T>], name: &str, labels: &[(&'static str, &str)]) -> T {
+    let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    let sample = samples.iter().find(|sample| sample.name == name && sample.labels == labels);
+    sample.unwrap_or_else(|| panic!("{name} {labels:?} was measured")).value
 }
 
 /// Lets everything that can happen now happen, without letting time pass.
