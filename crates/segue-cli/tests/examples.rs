@@ -122,6 +122,19 @@ fn crew_project_runs_a_conventional_project() {
     assert!(document["outputs"]["report"].is_string(), "{document:#}");
 }
 
+/// What `segue init` writes, run as its last line says.
+#[test]
+fn templates_run_as_they_are() {
+    for template in ["linear", "crewai"] {
+        let place = Place::new();
+        assert_eq!(place.segue(&["init", "--template", template]).code, 0);
+        let mut command = place.command(&["run", "workflow.yaml", "--rehearse", "--json"]);
+        let ran = support::Ran::from(command.env("SEGUE_HOME", support::home()).output().unwrap());
+        assert_eq!(ran.code, 0, "{template}: {ran:#?}");
+        assert!(ran.document()["usage"]["model_calls"].as_u64().unwrap() >= 2, "{template}: {ran:#?}");
+    }
+}
+
 #[test]
 fn no_example_is_without_a_test() {
     let known = ["branch", "crew_project", "etl", "linear", "parallel"];

@@ -172,6 +172,22 @@ fn a_failed_run_is_retried_and_keeps_what_succeeded() {
 }
 
 #[test]
+fn a_skip_says_why() {
+    let place = Place::new();
+    place.write(
+        "skip.yaml",
+        "id: skip\nnodes:\n  - { id: a, task: pass, when: \"1 == 2\" }\n  - { id: b, task: pass, inputs: { x: 1 } }\n",
+    );
+    let document = place.json(&["run", "skip.yaml", "--json"]);
+    assert_eq!(document["tasks"]["a"]["status"], "SKIPPED");
+    assert_eq!(document["tasks"]["a"]["reason"]["code"], "when");
+    assert!(document["tasks"]["b"].get("reason").is_none());
+    let shown = place.segue(&["runs", "show", "@last"]).stdout;
+    let message = document["tasks"]["a"]["reason"]["message"].as_str().unwrap();
+    assert!(shown.contains(message), "{shown}");
+}
+
+#[test]
 fn a_recorded_run_is_carried_out_by_resume() {
     let place = Place::new();
     place.write(

@@ -33,8 +33,12 @@ pub(crate) fn branches(graph: &Graph) -> Vec<Branch> {
 
     let mut lines = Vec::with_capacity(order.len());
     // (node, its own prefix, the prefix of what stands below it); a stack, because a chain may be long.
-    let mut stack: Vec<(usize, String, String)> =
-        roots.into_iter().rev().map(|root| (root, String::new(), String::new())).collect();
+    let mut stack: Vec<(usize, String, String)> = Vec::new();
+    match roots[..] {
+        [only] => stack.push((only, String::new(), String::new())),
+        // Several roots hang below the title, or one would look like the next step of the one before.
+        _ => push_side_by_side(&mut stack, &roots, ""),
+    }
     while let Some((node, prefix, below)) = stack.pop() {
         let merges = if sources[node].len() > 1 { sources[node].clone() } else { Vec::new() };
         lines.push(Branch { node, prefix, merges });
@@ -44,12 +48,17 @@ pub(crate) fn branches(graph: &Graph) -> Vec<Branch> {
             stack.push((only, below.clone(), below));
             continue;
         }
-        for (at, &child) in own.iter().enumerate().rev() {
-            let (corner, line) = if at + 1 == own.len() { ("`-- ", "    ") } else { ("|-- ", "|   ") };
-            stack.push((child, format!("{below}{corner}"), format!("{below}{line}")));
-        }
+        push_side_by_side(&mut stack, own, &below);
     }
     lines
+}
+
+/// Puts nodes that stand beside each other on the stack, the first one on top.
+fn push_side_by_side(stack: &mut Vec<(usize, String, String)>, nodes: &[usize], below: &str) {
+    for (at, &node) in nodes.iter().enumerate().rev() {
+        let (corner, line) = if at + 1 == nodes.len() { ("`-- ", "    ") } else { ("|-- ", "|   ") };
+        stack.push((node, format!("{below}{corner}"), format!("{below}{line}")));
+    }
 }
 
 /// Kahn's order, and among the free nodes that of the document.
@@ -114,6 +123,18 @@ mod tests {
             })
             .collect();
         assert_eq!(lines, ["classify <>", "|-- billing <>", "|-- bug <>", "`-- reply <billing bug>", "    archive <>"]);
+    }
+
+    #[test]
+    fn roots_stand_beside_each_other() {
+        let spec = serde_json::from_value(serde_json::json!({
+            "id": "w",
+            "nodes": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c"}],
+        }));
+        let graph = Graph::of_spec(&spec.expect("a workflow"), "pass");
+        let lines: Vec<String> =
+            branches(&graph).iter().map(|line| format!("{}{}", line.prefix, graph.nodes[line.node].id)).collect();
+        assert_eq!(lines, ["|-- a", "|   b", "`-- c"]);
     }
 
     #[test]

@@ -32,9 +32,13 @@ pub(crate) fn frame(view: &RunView, now: Timestamp, size: Size, paint: Paint) ->
         lines.extend(view.tasks.iter().map(|task| line(task, true, width, now, size, paint)));
         return lines;
     }
-    // What does not fit is counted: first what runs and what failed, then what ended last.
+    // What does not fit is counted. First what runs, the longest first, and what failed; then what ended last.
     let mut shown: Vec<&TaskView> = view.tasks.iter().collect();
-    shown.sort_by_key(|task| (rank(task.status), std::cmp::Reverse(task.finished_at)));
+    let age = |task: &TaskView| match task.status {
+        Status::Running => task.started_at.map_or(0, Timestamp::as_micros),
+        _ => task.finished_at.map_or(0, |time| -time.as_micros()),
+    };
+    shown.sort_by_key(|task| (rank(task.status), age(task)));
     let rest = shown.split_off(room.saturating_sub(2).min(shown.len()));
     let width = shown.iter().map(|task| chars(&task.id)).max().unwrap_or(0).min(40);
     lines.extend(shown.iter().map(|task| line(task, false, width, now, size, paint)));

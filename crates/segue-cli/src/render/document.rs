@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use segue_core::{
-    event::{Event, EventKind},
+    event::{Event, EventKind, SkipReason},
     ids::{ContentHash, RunId, WorkflowId},
     outcome::{TaskError, Usage},
     payload::Payload,
@@ -38,6 +38,9 @@ struct TaskDocument {
     attempts: u32,
     output: Value,
     error: Option<TaskError>,
+    /// Why it was skipped, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<SkipReason>,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
 }
@@ -48,6 +51,7 @@ impl TaskDocument {
         attempts: 0,
         output: Value::Null,
         error: None,
+        reason: None,
         started_at: None,
         finished_at: None,
     };
@@ -73,6 +77,10 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
             (document.started_at, document.finished_at) = (task.started_at, task.finished_at);
             if let Some(event) = task.result_seq.and_then(event_at) {
                 document.error = error_of(event).cloned();
+                document.reason = match &event.kind {
+                    EventKind::TaskSkipped { reason } => Some(reason.clone()),
+                    _ => None,
+                };
                 document.output = match event.task_id.is_some().then(|| event.kind.payload()).flatten() {
                     Some(payload) => load(store, payload).await?,
                     None => Value::Null,

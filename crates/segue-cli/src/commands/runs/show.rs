@@ -60,7 +60,7 @@ fn task_line(id: &str, task: &Value, width: usize, paint: Paint) -> String {
             let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
             format!("{}: {}", part("kind"), part("message"))
         }
-        (_, Value::Null) => String::new(),
+        (_, Value::Null) => task["reason"]["message"].as_str().unwrap_or_default().to_owned(),
         (_, Value::String(text)) => text.clone(),
         (_, other) => other.to_string(),
     };
