@@ -62,6 +62,16 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// Waits until a request is held back. A worker starts slowly on a busy machine.
+fn in_a_model_call(provider: &StubProvider) {
+    let started = Instant::now();
+    while provider.requests().is_empty() {
+        assert!(started.elapsed() < support::PATIENCE, "no model was asked");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    wait(provider.wait_for_held(1));
+}
+
 fn pids(place: &Place) -> Vec<u32> {
     let pids: Vec<u32> = place.read("pids").split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
     assert!(pids.len() >= 2, "{pids:?}");
@@ -92,16 +102,7 @@ fn a_crew_that_is_cancelled_in_a_model_call_is_over_with_all_it_started() {
     let provider = StubProvider::start();
     provider.always(Reply::text("never sent").held());
     let child = spawn(&place, &provider, &["run", "crew.yaml"]);
-    wait(async {
-        tokio::time::timeout(support::PATIENCE * 3, async {
-            while provider.requests().is_empty() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-        .unwrap();
-        provider.wait_for_held(1).await;
-    });
+    in_a_model_call(&provider);
     let asked = Instant::now();
     signal(&child, Signal::SIGINT);
     wait(provider.wait_for_hang_up(1));
@@ -111,6 +112,58 @@ fn a_crew_that_is_cancelled_in_a_model_call_is_over_with_all_it_started() {
     all_gone(&pids(&place));
     assert_eq!(provider.requests().len(), 1);
     no_secret(&place, &ran);
+}
+
+/// `kill -9` in a model call: the next process ends what was left behind, and runs the attempt again.
+#[test]
+fn a_crew_whose_engine_is_killed_runs_again() {
+    let place = Place::new();
+    place.write("team.py", CREW);
+    place.write(
+        "crew.yaml",
+        "id: crew\nnodes:\n  - id: a\n    task: crewai.crew\n    inputs: { crew: \"team:crew\" }\n",
+    );
+    let provider = StubProvider::start();
+    provider.push(Reply::text("never sent").held());
+    provider.always(Reply::text("Tea is a leaf.").with_usage(10, 5));
+    let mut child = spawn(&place, &provider, &["run", "crew.yaml", "--json"]);
+    in_a_model_call(&provider);
+    let first = pids(&place);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = end_of(spawn(&place, &provider, &["resume", "@last", "--json"]));
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let document = ran.document();
+    assert_eq!(document["tasks"]["a"]["attempts"], 2, "{document:#}");
+    assert_eq!(document["usage"]["model_calls"], 1, "{document:#}");
+    assert_eq!(provider.requests().len(), 2);
+    all_gone(&first);
+}
+
+/// Ctrl-C twice: the program is gone at once, and so is the crew.
+#[test]
+fn a_crew_that_is_left_at_once_leaves_nothing_behind() {
+    let place = Place::new();
+    place.write("team.py", CREW);
+    place.write(
+        "stubborn.yaml",
+        "id: stubborn\nnodes:\n  - { id: a, task: crewai.crew, inputs: { crew: \"team:stubborn\" } }\n",
+    );
+    place.write("segue.toml", "grace_seconds = 60");
+    let provider = StubProvider::start();
+    let child = spawn(&place, &provider, &["run", "stubborn.yaml", "--json"]);
+    let pids = until("the crew runs", || {
+        let text = place.read("pids");
+        text.ends_with('\n').then(|| pids(&place))
+    });
+    signal(&child, Signal::SIGINT);
+    until("the first Ctrl-C is in the log", || {
+        place.events("@last").iter().any(|event| event["type"] == "run.cancelling").then_some(())
+    });
+    signal(&child, Signal::SIGINT);
+    let ran = end_of(child);
+    assert_eq!(ran.code, 130, "{ran:#?}");
+    all_gone(&pids);
 }
 
 #[test]

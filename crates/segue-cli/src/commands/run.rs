@@ -50,8 +50,10 @@ pub(super) async fn run(args: RunArgs, settings: Settings) -> Outcome {
     let session = Session::start(settings, Purpose { rehearsal: args.rehearse, quiet: args.json }).await?;
     tokio::select! {
         prepared = session.prepare(&spec, &base_dir) => prepared?,
-        // Nothing has been started yet; the making of an environment goes on where it was left.
-        _ = signals.next() => return Ok(Exit::Interrupted),
+        _ = signals.next() => {
+            terminal::say("left before the run began; nothing was started");
+            return Ok(Exit::Interrupted);
+        }
     }
     let outcome = start_and_see(&args, &session, &spec, start, signals, deadline).await;
     if !matches!(outcome, Ok(Exit::Interrupted)) {

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -141,8 +142,18 @@ pub fn lives(pid: u32) -> bool {
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
 }
 
-/// Segue's home, with the managed Python environment, which the tests share: making one takes minutes.
+/// Segue's home, with the managed Python environment in it: made once, which takes minutes, and shared by the tests.
 pub fn home() -> PathBuf {
-    std::env::var_os("SEGUE_HOME")
-        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("segue-home"), PathBuf::from)
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let home = std::env::var_os("SEGUE_HOME")
+            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("segue-home"), PathBuf::from);
+        let place = Place::new();
+        place.write("agent.yaml", "id: agent\nnodes:\n  - { id: a, name: say hello }\n");
+        let mut command = place.command(&["run", "agent.yaml", "--rehearse", "--no-wait"]);
+        let ran = Ran::from(command.env("SEGUE_HOME", &home).output().unwrap());
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        home
+    };
+    HOME.get_or_init(make).clone()
 }
