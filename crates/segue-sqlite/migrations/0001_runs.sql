@@ -38,15 +38,17 @@ CREATE TABLE events (
     chain BLOB NOT NULL
 ) STRICT;
 
--- The TaskRows as JSON, in the order of `ord`.
+-- The TaskRows as JSON. `place` is run_no * 2^32 + the order of first change: the task that a step starts is written
+-- behind the one that it finishes, so that a step touches few pages.
 CREATE TABLE tasks (
+    place INTEGER PRIMARY KEY,
     run_no INTEGER NOT NULL,
     task_id TEXT NOT NULL,
-    ord INTEGER NOT NULL,
     row TEXT NOT NULL,
-    row_sum INTEGER NOT NULL,
-    PRIMARY KEY (run_no, task_id)
-) STRICT, WITHOUT ROWID;
+    row_sum INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX tasks_by_id ON tasks (run_no, task_id);
 
 -- Large values as JSON text, once each, under the BLAKE3 of the text.
 CREATE TABLE blobs (

@@ -18,7 +18,7 @@ use crate::{
 /// side, in order, and need no second index.
 const SEQ_BITS: u32 = 32;
 
-const fn place(run_no: i64, seq: u64) -> i64 {
+pub(crate) const fn place(run_no: i64, seq: u64) -> i64 {
     (run_no << SEQ_BITS) | seq as i64
 }
 

@@ -9,6 +9,7 @@ use segue_core::{
 use crate::{
     encode::{self, RowText},
     failure::Failure,
+    log,
     runs::RunHead,
 };
 
@@ -24,21 +25,21 @@ impl TaskTexts {
 
 /// Writes rows in a commit after `version`. A row that exists keeps its place in the order.
 pub(crate) fn put(db: &Connection, run_no: i64, version: u64, tasks: &TaskTexts) -> Result<(), Failure> {
-    const SQL: &str = "INSERT INTO tasks (run_no, task_id, ord, row, row_sum) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT DO UPDATE SET row = excluded.row, row_sum = excluded.row_sum";
+    const SQL: &str = "INSERT INTO tasks (place, run_no, task_id, row, row_sum) VALUES (?1, ?2, ?3, ?4, ?5) \
+         ON CONFLICT (run_no, task_id) DO UPDATE SET row = excluded.row, row_sum = excluded.row_sum";
     let mut insert = db.prepare_cached(SQL)?;
     // Each task that a commit changes has an event in it, so the numbers of two commits never meet.
-    for (ord, (task, row)) in (version + 1..).zip(&tasks.0) {
-        insert.execute(params![run_no, task.as_str(), ord, row.text, row.sum])?;
+    for (order, (task, row)) in (version + 1..).zip(&tasks.0) {
+        insert.execute(params![log::place(run_no, order), run_no, task.as_str(), row.text, row.sum])?;
     }
     Ok(())
 }
 
 /// All rows of a run, in the order in which they first changed.
 pub(crate) fn list(db: &Connection, run: &RunHead) -> Result<Vec<TaskRow>, Failure> {
-    const SQL: &str = "SELECT task_id, row, row_sum FROM tasks WHERE run_no = ?1 ORDER BY ord, task_id";
+    const SQL: &str = "SELECT task_id, row, row_sum FROM tasks WHERE place BETWEEN ?1 AND ?2 ORDER BY place";
     let mut query = db.prepare_cached(SQL)?;
-    let mut rows = query.query([run.run_no])?;
+    let mut rows = query.query([log::place(run.run_no, 0), log::place(run.run_no + 1, 0) - 1])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let what = || format!("task {} of run {}", name(row), run.run_id);

@@ -176,14 +176,13 @@ async fn nothing_is_committed_under_an_ended_lease() {
     let engine = world.engine().await;
     let run = world.start(&engine, one()).await;
     let call = world.call_of("a@1").await;
-    // As after SIGSTOP: time has passed, and the timer that renews has not fired yet.
-    tokio::time::advance(Duration::from_secs(3600)).await;
+    world.store.refuses_renewal.store(true, Ordering::Release);
+    tokio::time::sleep(Duration::from_secs(60)).await;
     world.journal.clear();
-    world.store.is_away.store(true, Ordering::Release);
     call.succeed(json!(1));
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(world.journal.lines(), ["answer a@1"]);
-    world.store.is_away.store(false, Ordering::Release);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.journal.lines(), ["answer a@1"], "nothing was committed, nothing dispatched");
+    world.store.refuses_renewal.store(false, Ordering::Release);
     world.call_of("b@1").await.succeed(json!(2));
     world.ended(&engine, run, Status::Succeeded).await;
 }

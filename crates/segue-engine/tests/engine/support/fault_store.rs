@@ -62,11 +62,19 @@ pub struct FaultStore {
     pub faults: Mutex<VecDeque<Fault>>,
     /// Nothing gets through.
     pub is_away: AtomicBool,
+    /// The lease cannot be renewed; everything else works.
+    pub refuses_renewal: AtomicBool,
 }
 
 impl FaultStore {
     pub fn new(inner: Arc<dyn RunStore>, journal: Arc<Journal>) -> Self {
-        Self { inner, journal, faults: Mutex::default(), is_away: AtomicBool::new(false) }
+        Self {
+            inner,
+            journal,
+            faults: Mutex::default(),
+            is_away: AtomicBool::new(false),
+            refuses_renewal: AtomicBool::new(false),
+        }
     }
 
     pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -142,6 +150,9 @@ impl RunStore for FaultStore {
     }
 
     async fn renew_engine(&self, engine: &EngineRecord, ttl: Duration) -> Result<(), StoreError> {
+        if self.refuses_renewal.load(Ordering::Acquire) {
+            return Err(unavailable());
+        }
         self.reach()?.renew_engine(engine, ttl).await
     }
 
