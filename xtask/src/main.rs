@@ -1,7 +1,7 @@
 //! The project's own commands. `cargo xtask test` does what CI does; `cargo xtask test --list` says what that is.
 //!
-//! * [`test`]: every check there is, step by step.
-//! * [`bench`]: the durable no-op workloads.
+//! * [`mod@test`]: every check there is, step by step.
+//! * [`mod@bench`]: the durable no-op workloads.
 //! * [`house`]: where things are, and running programs there.
 
 mod bench;

@@ -162,7 +162,8 @@ async fn a_cancel_and_a_timeout_during_a_model_call_end_everything() {
     provider.always(Reply::text("too late").held());
     let adapter = adapter(&provider);
     let folder = villains("unused");
-    for (hang_ups, grace) in [(1, Duration::from_secs(5)), (2, Duration::ZERO)] {
+    // In a grace of a minute it ends by itself; without any it is killed.
+    for (hang_ups, grace) in [(1, Duration::from_secs(60)), (2, Duration::ZERO)] {
         let case = Case { grace, ..crew("good", &folder) };
         let (invocation, controls) = case.invocation("task", 1);
         let begun = std::sync::Mutex::new(None);
@@ -173,7 +174,7 @@ async fn a_cancel_and_a_timeout_during_a_model_call_end_everything() {
         });
         assert!(matches!(outcome, TaskOutcome::Cancelled { .. }), "{outcome:?}");
         let took = begun.lock().unwrap().unwrap().elapsed();
-        assert!(took < Duration::from_secs(5), "it was over only after {took:?}");
+        assert!(took < Duration::from_secs(60), "it was over only after {took:?}");
         assert!(!works_in(folder.path().to_str().unwrap()));
         provider.wait_for_hang_up(hang_ups).await;
     }

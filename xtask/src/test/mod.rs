@@ -47,15 +47,9 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "rust",
-        about: "unit, conformance, simulation and tidy tests, examples in the documentation of the crates",
+        about: "unit, conformance, simulation, mutation, tidy and whole-program tests, examples, documentation",
         needs: &["tools"],
-        run: rust::unit,
-    },
-    Step {
-        name: "mutation",
-        about: "the simulator finds every bug that is planted in the kernel",
-        needs: &["tools"],
-        run: rust::mutation,
+        run: rust::tests,
     },
     Step { name: "rustdoc", about: "the crates' documentation has no broken link", needs: &["tools"], run: rust::doc },
     Step {
@@ -67,12 +61,6 @@ const STEPS: &[Step] = &[
     Step { name: "ruff", about: "lints and format of the Python code", needs: &["python-env"], run: python::ruff },
     Step { name: "mypy", about: "types of the Python code, strictly", needs: &["python-env"], run: python::mypy },
     Step { name: "pytest", about: "the worker against real CrewAI", needs: &["python-env"], run: python::pytest },
-    Step {
-        name: "end-to-end",
-        about: "the real binary in release mode: crashes, examples, guides, real crews",
-        needs: &["tools"],
-        run: rust::end_to_end,
-    },
 ];
 
 pub(crate) fn run(house: &House, arguments: &Arguments) -> Result<ExitCode> {

@@ -9,23 +9,26 @@ pub(super) fn format(house: &House) -> Result<()> {
 }
 
 pub(super) fn clippy(house: &House) -> Result<()> {
-    run(&mut house.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run(&mut house.cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "segue-testkit/mutants",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
-pub(super) fn unit(house: &House) -> Result<()> {
-    run(&mut house.cargo(["test", "--workspace", "--exclude", "segue-cli"]))
-}
-
-/// Apart from the others: the planted bugs are compiled into the kernel by a feature.
-pub(super) fn mutation(house: &House) -> Result<()> {
-    run(&mut house.cargo(["test", "--package", "segue-testkit", "--features", "mutants", "--test", "mutation"]))
+/// All tests in one build. The feature lets the mutation test plant its bugs in the kernel; unplanted they are nothing.
+/// Tests that need CrewAI share one managed environment, which the first of them makes under the target folder.
+pub(super) fn tests(house: &House) -> Result<()> {
+    let environments = house.target.join("segue-home");
+    let mut tests = house.cargo(["test", "--workspace", "--no-fail-fast", "--features", "segue-testkit/mutants"]);
+    run(tests.env("SEGUE_HOME", &environments).env("SEGUE_TEST_ENVS", &environments))
 }
 
 pub(super) fn doc(house: &House) -> Result<()> {
     run(house.cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-/// The tests of the binary, which makes its own managed environment with CrewAI, once, under the target folder.
-pub(super) fn end_to_end(house: &House) -> Result<()> {
-    run(&mut house.cargo(["test", "--release", "--package", "segue-cli"]))
 }

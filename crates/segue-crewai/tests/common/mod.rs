@@ -5,14 +5,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Once},
 };
 
 use segue_core::{
+    ids::HandlerId,
     outcome::{TaskError, TaskOutcome, Usage},
     ports::Adapter,
+    spec::WorkflowSpec,
 };
-use segue_crewai::{CrewaiAdapter, CrewaiOptions, ProviderSettings, RehearsalEndpoint};
+use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare, ProviderSettings, RehearsalEndpoint};
 use segue_testkit::{conformance::adapter::Case, provider::StubProvider};
 use serde_json::{Value, json};
 
@@ -33,6 +35,7 @@ pub fn adapter(provider: &StubProvider) -> CrewaiAdapter {
 }
 
 pub fn adapter_with(provider: &StubProvider, settings: ProviderSettings) -> CrewaiAdapter {
+    make_environment();
     let base_url = provider.base_url();
     CrewaiAdapter::new(CrewaiOptions {
         provider: settings,
@@ -44,6 +47,27 @@ pub fn adapter_with(provider: &StubProvider, settings: ProviderSettings) -> Crew
         on_build: Arc::new(|progress| eprintln!("{progress}")),
         ..CrewaiOptions::new(envs())
     })
+}
+
+/// Makes the environment, which may take minutes, before any test waits for something else.
+fn make_environment() {
+    static MADE: Once = Once::new();
+    MADE.call_once(|| {
+        let options =
+            CrewaiOptions { on_build: Arc::new(|progress| eprintln!("{progress}")), ..CrewaiOptions::new(envs()) };
+        let workflow: WorkflowSpec = serde_json::from_value(json!({ "id": "w", "nodes": [{ "id": "a" }] })).unwrap();
+        let make = async {
+            let adapter = CrewaiAdapter::new(options);
+            let prepare =
+                Prepare { workflow: &workflow, default_handler: &HandlerId::from("crewai.agent"), base_dir: None };
+            adapter.prepare(prepare).await.unwrap();
+            adapter.shutdown().await;
+        };
+        // Tests are asynchronous, and this must hold up all of them: a thread and a runtime of its own.
+        std::thread::scope(|scope| {
+            scope.spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(make));
+        });
+    });
 }
 
 pub fn agent(prompt: &str) -> Case {
