@@ -18,7 +18,8 @@ Runs durable no-op workloads through the engine, on SQLite (synchronous=FULL) an
 
 --json prints one JSON line a workload and store. `limit_per_s` is what the disk can do: one-row FULL commits with
 plain rusqlite in the same folder; `ratio` is tasks a second to that; `ratio_to_grown_log` to the same over a log that
-has grown to its size before.";
+has grown to its size before. Each workload has three rounds with the limit measured around them; the best round stands
+beside the best limit.";
 
 /// One line of the table.
 pub fn row(line: &Value) -> String {

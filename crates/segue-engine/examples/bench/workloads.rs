@@ -161,12 +161,25 @@ fn layers(depth: usize, width: usize) -> Vec<Value> {
     (0..depth).flat_map(|layer| (0..width).map(move |n| (layer, n))).map(|(layer, n)| node(layer, n)).collect()
 }
 
+/// Rounds of each workload, the disk's limit measured before, between and after them. Other programs disturb the disk;
+/// the best round beside the best limit is what can be compared.
+const ROUNDS: usize = 3;
+
+/// One round of a workload.
+struct Round {
+    wall: f64,
+    cpu: f64,
+    commits: u64,
+    fsyncs: u64,
+    latencies: Vec<f64>,
+}
+
 /// Runs one workload on one store and says what it cost.
 pub fn run(name: &str, place: Place) -> Result<Value> {
-    let Load { nodes, inputs, runs, live } = load(name)?;
-    let tasks = nodes.len() * runs;
-    let mut spec = spec(nodes);
-    spec.params = inputs.keys().map(|key| (key.clone(), json!({}))).collect();
+    let load = load(name)?;
+    let tasks = load.nodes.len() * load.runs;
+    let mut spec = spec(load.nodes.clone());
+    spec.params = load.inputs.keys().map(|key| (key.clone(), json!({}))).collect();
     let store = Store::open(place)?;
     let runtime = runtime()?;
 
@@ -176,45 +189,59 @@ pub fn run(name: &str, place: Place) -> Result<Value> {
     drop(spec);
     let deploy_cpu = deploying.cpu()?;
 
-    let limit_before = store.limit(limit_commits(runs, tasks))?;
-    let before = store.stats();
     let engine = Arc::new(engine);
-    let watch = Stopwatch::start()?;
-    let latencies = runtime.block_on(all(&engine, hash, &inputs, runs, live))?;
-    let (wall, cpu) = (watch.wall(), watch.cpu()?);
-    let after = store.stats();
-    let limit_after = store.limit(limit_commits(runs, tasks))?;
-
-    let events = runtime.block_on(async {
+    let mut limit = store.limit(limit_commits(load.runs, tasks))?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        rounds.push(round(&runtime, &engine, &store, hash, &load)?);
+        let again = store.limit(limit_commits(load.runs, tasks))?;
+        limit = limit.zip(again).map(|(best, again)| best.better(again));
+    }
+    let runs = runtime.block_on(async {
         engine.shutdown().await;
         store.port.list_runs(Default::default()).await
     })?;
-    ensure!(events.iter().all(|run| run.status == Status::Succeeded), "every run succeeds");
-    // Other programs disturb the disk: the better of two measurements, before and after, is what it can do.
-    let limit = limit_before.zip(limit_after).map(|(before, after)| before.better(after));
-    let rate = tasks as f64 / wall;
-    let mut more = json!({"deploy_cpu_s": deploy_cpu});
-    if let Some(limit) = &limit {
+    ensure!(runs.iter().all(|run| run.status == Status::Succeeded), "every run succeeds");
+    let best = rounds.iter().min_by(|a, b| a.wall.total_cmp(&b.wall)).expect("there is a round");
+    let mut line = describe(name, place, tasks, best, limit)?;
+    line["more"]["deploy_cpu_s"] = json!(deploy_cpu);
+    Ok(line)
+}
+
+fn round(runtime: &Runtime, engine: &Arc<Engine>, store: &Store, hash: ContentHash, load: &Load) -> Result<Round> {
+    let before = store.stats();
+    let watch = Stopwatch::start()?;
+    let latencies = runtime.block_on(all(engine, hash, &load.inputs, load.runs, load.live))?;
+    let (wall, cpu, after) = (watch.wall(), watch.cpu()?, store.stats());
+    Ok(Round { wall, cpu, commits: after.commits - before.commits, fsyncs: after.fsyncs - before.fsyncs, latencies })
+}
+
+fn describe(name: &str, place: Place, tasks: usize, round: &Round, limit: Option<Limit>) -> Result<Value> {
+    let rate = tasks as f64 / round.wall;
+    let fresh = limit.map(|limit| limit.fresh);
+    let mut more = json!({});
+    if let Some(limit) = limit {
         more["ratio_to_grown_log"] = json!(rate / limit.grown);
     }
-    let limit = limit.map(|limit| limit.fresh);
     if name == "W5" {
-        more["p50_ms"] = json!(quantile(&latencies, 50) * 1e3);
-        more["p99_ms"] = json!(quantile(&latencies, 99) * 1e3);
-        more["p50_in_fsyncs"] = json!(limit.map(|limit| quantile(&latencies, 50) * limit));
+        let p50 = quantile(&round.latencies, 50);
+        more["p50_ms"] = json!(p50 * 1e3);
+        more["p99_ms"] = json!(quantile(&round.latencies, 99) * 1e3);
+        more["p50_in_limit_commits"] = json!(fresh.map(|limit| p50 * limit));
     }
+    let is_sqlite = place == Place::Sqlite;
     Ok(json!({
         "workload": name,
         "store": place.as_str(),
         "tasks": tasks,
-        "seconds": wall,
+        "seconds": round.wall,
         "tasks_per_s": rate,
-        "cpu_s_per_1000_tasks": cpu * 1e3 / tasks as f64,
-        "commits": (place == Place::Sqlite).then(|| after.commits - before.commits),
-        "fsyncs": (place == Place::Sqlite).then(|| after.fsyncs - before.fsyncs),
+        "cpu_s_per_1000_tasks": round.cpu * 1e3 / tasks as f64,
+        "commits": is_sqlite.then_some(round.commits),
+        "fsyncs": is_sqlite.then_some(round.fsyncs),
         "peak_rss_mb": memory_mb("VmHWM")?,
-        "limit_per_s": limit,
-        "ratio": limit.map(|limit| rate / limit),
+        "limit_per_s": fresh,
+        "ratio": fresh.map(|limit| rate / limit),
         "more": more,
     }))
 }
