@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use common::{adapter, adapter_with, agent, failure, project, run, runs, success, workspace};
 use segue_core::{
@@ -70,6 +70,12 @@ def raises():
 def key():
     return _crew("The key is " + " ".join(os.environ[name] for name in
         ("SEGUE_IDEMPOTENCY_KEY", "SEGUE_TASK_ID", "SEGUE_ATTEMPT_NUMBER")))
+
+def temporary():
+    import tempfile
+    print("temporary:", tempfile.gettempdir(), flush=True)
+    open(os.path.join(tempfile.gettempdir(), "left.lock"), "w").close()
+    return good()
 
 def environment():
     print("environment:", sorted(os.environ), flush=True)
@@ -243,6 +249,18 @@ async fn the_context_the_settings_and_nothing_else_arrive() {
     let said = lines.iter().find(|line| line.starts_with("environment:")).unwrap();
     assert!(said.contains("CARGO_PKG_NAME") && !said.contains("CARGO_MANIFEST_DIR"), "{said}");
     assert!(said.contains("CREWAI_STORAGE_DIR") && !said.contains("REDIS_URL"), "{said}");
+}
+
+#[tokio::test]
+async fn temporary_files_go_with_their_attempt() {
+    let provider = StubProvider::start();
+    let folder = villains("unused");
+    let (invocation, controls) = crew("temporary", &folder).invocation("task", 1);
+    success(adapter(&provider).execute(invocation).await);
+    let lines = controls.progress.lines();
+    let said = lines.iter().find_map(|line| line.strip_prefix("temporary: ")).unwrap();
+    assert_ne!(Path::new(said), std::env::temp_dir(), "a folder of its own");
+    assert!(!Path::new(said).exists(), "{said} is still there");
 }
 
 #[tokio::test]

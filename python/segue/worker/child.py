@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from dataclasses import dataclass
 
@@ -96,6 +97,8 @@ def _set_up(order: Order, zygote: int) -> protocol.Channel:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+    # The zygote may have asked where temporary files go; the answer is another one here.
+    tempfile.tempdir = None
     os.chdir(order.cwd)
     channel = protocol.Channel.connect(order.socket_path)
     channel.send(

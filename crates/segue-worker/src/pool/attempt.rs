@@ -128,6 +128,10 @@ fn spawn_order(
 ) -> std::io::Result<Spawn> {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let mut env = order.env.clone();
+    // Frameworks leave lock files where temporary files go.
+    let temporary = folder.path().join("tmp");
+    std::fs::create_dir(&temporary)?;
+    env.entry("TMPDIR".to_owned()).or_insert_with(|| Some(text(&temporary)));
     if let Some(variable) = order.storage_variable {
         let storage = folder.path().join("storage");
         std::fs::create_dir(&storage)?;

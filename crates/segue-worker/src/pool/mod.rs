@@ -62,7 +62,8 @@ pub struct ZygoteSpec {
 pub struct AttemptOrder {
     /// What it is to do.
     pub start: Start,
-    /// Its environment, over the short list that every process gets; `None` removes a variable.
+    /// Its environment, over the short list that every process gets; `None` removes a variable. `TMPDIR`, if absent, is a
+    /// folder of this attempt alone, removed after it.
     pub env: BTreeMap<String, Option<String>>,
     /// The folder it starts in.
     pub cwd: PathBuf,
