@@ -8,6 +8,7 @@ mod accept;
 mod attempts;
 mod commit;
 mod load;
+mod recover;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -33,7 +34,7 @@ pub(crate) use self::accept::{Places, accept};
 use self::{attempts::InFlight, commit::Committed};
 use crate::{
     live::{End, Handle, Mailbox, Message},
-    shared::{Shared, pause_before_retry},
+    shared::Shared,
 };
 
 /// A run, and everything that this engine holds for it.
@@ -289,43 +290,6 @@ impl Drive {
     async fn release(&self) {
         if let Err(error) = self.shared.store.release(&[self.lease()]).await {
             tracing::warn!(run_id = %self.run.id(), %error, "the run could not be given back; its lease will end");
-        }
-    }
-
-    /// Somebody else wrote to the run, or took it. Forgets everything, and starts again from the log if it is ours.
-    async fn come_back(&mut self) -> Result<(), End> {
-        let run_id = self.run.id();
-        tracing::warn!(%run_id, "the run was changed by another engine");
-        self.cancel_all().await;
-        if self.conflicts > 0 {
-            tokio::time::sleep(pause_before_retry(self.conflicts)).await;
-        }
-        self.conflicts += 1;
-        self.places.reset(self.in_flight.drain().map(|(task, _)| task));
-        self.batch = Batch::default();
-        self.seen.clear();
-        let lease = load::patiently(&self.shared, || self.shared.reclaim(vec![run_id])).await?;
-        let Some(lease) = lease.first() else { return Err(End::Left) };
-        self.handle.fence.store(lease.fence, Ordering::Release);
-        let loaded = load::load(&self.shared, run_id).await?;
-        self.run = loaded.run;
-        self.take_over(loaded.last).await;
-        Ok(())
-    }
-
-    /// Begins with a run from the log: what runs there and not here was lost with its engine. The inbox is read.
-    async fn take_over(&mut self, last: Timestamp) {
-        self.last = last;
-        self.claimed_at = Some(self.run.version());
-        self.seq.store(self.run.version(), Ordering::Release);
-        let lost: Vec<_> = self.run.running().map(|(task, attempt)| (task.clone(), attempt)).collect();
-        for (task, attempt) in lost {
-            let outcome = TaskOutcome::Lost { by: Loss::Engine, message: "its engine is gone".to_owned() };
-            self.feed(Input::TaskEnded { task, attempt, outcome, jitter: 0.0 });
-        }
-        match self.shared.store.pending_requests(self.run.id()).await {
-            Ok(requests) => requests.into_iter().for_each(|request| self.answer(request)),
-            Err(error) => tracing::warn!(run_id = %self.run.id(), %error, "requests are read later"),
         }
     }
 

@@ -3,8 +3,33 @@
 //! [`Engine`] is an [`Orchestrator`](segue_core::ports::Orchestrator) on any
 //! [`RunStore`](segue_core::ports::RunStore). All decisions are the kernel's; what is here waits, stores and starts.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use segue_core::{memory::MemoryStore, ports::{Orchestrator, StartRun}, status::Status};
+//! use segue_engine::{Clock, Engine, Pass};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let clock = Clock::start();
+//! let store = Arc::new(MemoryStore::new(Arc::new(move || clock.now())));
+//! let engine = Engine::builder(store).adapter(Arc::new(Pass)).start().await?;
+//!
+//! let workflow = serde_json::from_value(serde_json::json!({
+//!     "id": "greeting",
+//!     "nodes": [{"id": "hello", "task": "pass", "inputs": {"text": "hello"}}],
+//! }))?;
+//! let version = engine.deploy_workflow(&workflow).await?;
+//! let started = engine.start_run(version, StartRun::default()).await?;
+//! assert_eq!(engine.wait(started.run_id).await?.status, Status::Succeeded);
+//! engine.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! * `engine`, `start`: what an application calls.
-//! * `drive`: one loop per live run.
+//! * `drive`: one loop per live run: `accept` takes places, `attempts` dispatches, `commit` writes, `load` and `recover`
+//!   take up a run from its log.
 //! * `dispatch`, `registry`: the local scheduler and the adapters it knows; `handlers`: those built in.
 //! * `lease`, `inbox`, `shutdown`: keeping runs, hearing requests, leaving in good order.
 //! * `observe`: metrics, logs and spans, as decorators around ports.

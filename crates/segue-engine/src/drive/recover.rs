@@ -1,0 +1,51 @@
+//! Taking up a run from its log: after a claim, and after somebody else wrote to it.
+
+use std::sync::atomic::Ordering;
+
+use segue_core::{
+    outcome::{Loss, TaskOutcome},
+    run::Input,
+    time::Timestamp,
+};
+
+use super::{Batch, Drive, load};
+use crate::{live::End, shared::pause_before_retry};
+
+impl Drive {
+    /// Somebody else wrote to the run, or took it. Forgets everything, and starts again from the log if it is ours.
+    pub(super) async fn come_back(&mut self) -> Result<(), End> {
+        let run_id = self.run.id();
+        tracing::warn!(%run_id, "the run was changed by another engine");
+        self.cancel_all().await;
+        if self.conflicts > 0 {
+            tokio::time::sleep(pause_before_retry(self.conflicts)).await;
+        }
+        self.conflicts += 1;
+        self.places.reset(self.in_flight.drain().map(|(task, _)| task));
+        self.batch = Batch::default();
+        self.seen.clear();
+        let lease = load::patiently(&self.shared, || self.shared.reclaim(vec![run_id])).await?;
+        let Some(lease) = lease.first() else { return Err(End::Left) };
+        self.handle.fence.store(lease.fence, Ordering::Release);
+        let loaded = load::load(&self.shared, run_id).await?;
+        self.run = loaded.run;
+        self.take_over(loaded.last).await;
+        Ok(())
+    }
+
+    /// Begins with a run from the log: what runs there and not here was lost with its engine. The inbox is read.
+    pub(super) async fn take_over(&mut self, last: Timestamp) {
+        self.last = last;
+        self.claimed_at = Some(self.run.version());
+        self.seq.store(self.run.version(), Ordering::Release);
+        let lost: Vec<_> = self.run.running().map(|(task, attempt)| (task.clone(), attempt)).collect();
+        for (task, attempt) in lost {
+            let outcome = TaskOutcome::Lost { by: Loss::Engine, message: "its engine is gone".to_owned() };
+            self.feed(Input::TaskEnded { task, attempt, outcome, jitter: 0.0 });
+        }
+        match self.shared.store.pending_requests(self.run.id()).await {
+            Ok(requests) => requests.into_iter().for_each(|request| self.answer(request)),
+            Err(error) => tracing::warn!(run_id = %self.run.id(), %error, "requests are read later"),
+        }
+    }
+}
