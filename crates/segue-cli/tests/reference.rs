@@ -1,4 +1,5 @@
-//! The reference pages that are made from the program: `docs/reference/command-line.md` and `configuration.md`.
+//! The reference pages that are made from the program: `docs/reference/command-line.md`, `configuration.md` and
+//! `diagnostics.md`.
 //! `SEGUE_BLESS=1 cargo test -p segue-cli --test reference` writes them anew.
 #![allow(clippy::unwrap_used)]
 
@@ -6,6 +7,7 @@ mod support;
 
 use std::fs;
 
+use segue_core::spec::{Severity, codes};
 use serde_json::Value;
 use support::Place;
 
@@ -71,4 +73,23 @@ default in the folder of the nearest `segue.toml`, else in the current folder. `
     text += "\nProvider keys (`OPENAI_API_KEY`, …) come from the environment only. `SEGUE_PYTHON` names the interpreter from which \
              Python environments are made. `NO_COLOR` switches colour off.\n";
     compare("configuration.md", &text);
+}
+
+#[test]
+fn every_rule_is_in_the_reference() {
+    let mut text = "\
+# Diagnostics
+
+What `segue validate`, and every start, can say of a document or of the inputs of a run. An error is exit code 3; a warning lets it run.
+"
+    .to_owned();
+    for code in codes::ALL {
+        let severity = match code.severity {
+            Severity::Error => "Error",
+            Severity::Warning => "Warning",
+        };
+        text +=
+            &format!("\n## {}\n\n{severity}: {}.\n\n{}\n\n*Cure:* {}\n", code.name, code.title, code.cause, code.cure);
+    }
+    compare("diagnostics.md", &text);
 }
