@@ -18,7 +18,7 @@
 //!     let rehearsal = Rehearsal::start().await?;
 //!     let token = rehearsal.issue("run/write@1");
 //!     let base_url = rehearsal.base_url();
-//!     let env = [("OPENAI_BASE_URL", base_url.as_str()), ("OPENAI_API_KEY", token.secret())];
+//!     let env = [("OPENAI_BASE_URL", base_url), ("OPENAI_API_KEY", token.secret().to_owned())];
 //!     // … a worker runs with `env` …
 //!     println!("{} tokens", token.usage().total_tokens());
 //!     drop(token); // from here on the worker's key is refused

@@ -4,7 +4,7 @@
 //! * [`Template`]: a JSON value whose strings may hold `{{ … }}`.
 //! * [`Scope`]: the names that they see. Evaluation is a pure function of it: no clock, no randomness, no environment.
 //!
-//! Hostile text is expected. [`lex`] reads every expression first, with a loop and not with recursion, and refuses what
+//! Hostile text is expected. `lex` reads every expression first, with a loop and not with recursion, and refuses what
 //! is too long or too deep; only then does the template engine parse it. Time and memory of an evaluation are bounded,
 //! and so is its result.
 //!

@@ -12,7 +12,7 @@
 //! carries `(task, attempt)`; one that is late, doubled or reordered is [`Rejected`] and changes nothing.
 //!
 //! Finishing a task costs its dependents, not the graph: each task counts the outcomes of what it depends on, and every
-//! join is a comparison of these counters. Tasks live in one arena, addressed by [`TaskIx`]; the nodes of the workflow
+//! join is a comparison of these counters. Tasks live in one arena, addressed by a number; the nodes of the workflow
 //! are its first block, and whatever repeats nodes (instances, iterations) appends blocks of its own.
 
 #[cfg(feature = "mutants")]
