@@ -11,7 +11,7 @@ mod load;
 mod recover;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     mem,
     sync::{
         Arc,
@@ -46,7 +46,7 @@ pub(crate) struct Drive {
     /// `seq` of the last committed fact, for the attempts' progress.
     seq: Arc<AtomicU64>,
     places: Places,
-    in_flight: HashMap<TaskId, InFlight>,
+    in_flight: BTreeMap<TaskId, InFlight>,
     batch: Batch,
     /// Requests that have been taken from the inbox: a request may be delivered twice.
     seen: BTreeSet<RequestId>,
@@ -121,7 +121,7 @@ impl Drive {
         Self {
             seq: Arc::new(AtomicU64::new(run.version())),
             places: Places::default(),
-            in_flight: HashMap::new(),
+            in_flight: BTreeMap::new(),
             batch: Batch::default(),
             seen: BTreeSet::new(),
             mode: if shared.draining.load(Ordering::Acquire) { Mode::Draining } else { Mode::Working },

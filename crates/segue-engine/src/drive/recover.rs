@@ -1,6 +1,6 @@
 //! Taking up a run from its log: after a claim, and after somebody else wrote to it.
 
-use std::sync::atomic::Ordering;
+use std::{mem, sync::atomic::Ordering};
 
 use segue_core::{
     outcome::{Loss, TaskOutcome},
@@ -21,7 +21,7 @@ impl Drive {
             tokio::time::sleep(pause_before_retry(self.conflicts)).await;
         }
         self.conflicts += 1;
-        self.places.reset(self.in_flight.drain().map(|(task, _)| task));
+        self.places.reset(mem::take(&mut self.in_flight).into_keys());
         self.batch = Batch::default();
         self.seen.clear();
         let lease = load::patiently(&self.shared, || self.shared.reclaim(vec![run_id])).await?;

@@ -4,6 +4,7 @@
 mod support;
 
 mod adapters;
+mod chaos;
 mod faults;
 mod flow;
 mod leases;

@@ -5,6 +5,7 @@ mod scripted;
 mod world;
 
 pub use fault_store::{Fault, unavailable};
+pub use scripted::Call;
 
 pub use world::{World, settle};
 

@@ -172,6 +172,20 @@ impl World {
         self.journal.lines().into_iter().filter(|line| line.starts_with("commit")).collect()
     }
 
+    /// No task was executed again after its success was recorded.
+    pub fn assert_nothing_ran_after_its_success(&self) {
+        let lines = self.journal.lines();
+        for (at, line) in lines.iter().enumerate() {
+            if let Some(task) = line.strip_prefix("execute ").and_then(|name| name.split('@').next()) {
+                let succeeded = format!("succeeded:{task}@");
+                let is_recorded = |line: &String| {
+                    line.starts_with("commit") && line.split(' ').any(|word| word.starts_with(&succeeded))
+                };
+                assert!(!lines[..at].iter().any(is_recorded), "{task} ran again: {lines:#?}");
+            }
+        }
+    }
+
     /// Every attempt was executed after the commit that recorded its start.
     pub fn assert_dispatched_after_commit(&self) {
         let lines = self.journal.lines();
