@@ -53,7 +53,7 @@ impl Run {
         let is_over = |due| due <= now || planted!(StartsBeforeDue);
         let is_due = self.task(ix).due.is_some_and(|due| is_over(due) && self.state.delayed.contains(&(due, ix)));
         let is_ready = is_due || self.state.ready.contains(&ix) || planted!(AcceptsTasksTwice);
-        if self.state.phase != Phase::Live || self.room() == 0 || !is_ready {
+        if self.room() == 0 || !is_ready {
             return Err(Rejected::NotReady);
         }
         let attempt = self.task(ix).attempt + 1 + u32::from(planted!(AttemptOffByOne));

@@ -236,20 +236,21 @@ impl Run {
     pub fn owed(&self, now: Timestamp) -> impl Iterator<Item = Command<'_>> {
         let live = self.state.phase == Phase::Live;
         let execute = self.running().filter(move |_| live).map(|(task, attempt)| Command::Execute { task, attempt });
-        let accept = self.ready(now).map(|task| Command::Accept { task });
+        let accept = self.ready(now).take(self.room()).map(|task| Command::Accept { task });
         execute.chain(accept).chain(self.wake_at(now).map(Command::WakeAt))
     }
 
-    /// The tasks that may be accepted at `now`, in order: ready, due, and within `max_parallel_nodes`.
+    /// The tasks that are ready and due at `now`, in order. Any [`Run::room`] of them may be accepted: one for which there
+    /// is no place elsewhere does not hold up those behind it.
     pub fn ready(&self, now: Timestamp) -> impl Iterator<Item = &TaskId> {
-        let room = if self.state.phase == Phase::Live { self.room() } else { 0 };
+        let all = if self.room() > 0 { usize::MAX } else { 0 };
         let due = self
             .state
             .delayed
             .iter()
             .take_while(move |(time, _)| *time <= now || planted!(StartsBeforeDue))
             .map(|&(_, ix)| ix);
-        due.chain(self.state.ready.iter().copied()).take(room).map(|ix| self.task_id(ix))
+        due.chain(self.state.ready.iter().copied()).take(all).map(|ix| self.task_id(ix))
     }
 
     /// The attempts that have begun and not ended, also while the run is being stopped.
@@ -265,9 +266,10 @@ impl Run {
         timer.into_iter().chain(retry).min()
     }
 
-    /// How many more tasks may run at once.
-    fn room(&self) -> usize {
+    /// How many more tasks may be accepted: what `max_parallel_nodes` leaves; none unless the run is live.
+    pub fn room(&self) -> usize {
         match self.plan.max_parallel {
+            _ if self.state.phase != Phase::Live => 0,
             Some(most) if !planted!(ForgetsMaxParallel) => most.saturating_sub(self.state.running.len()),
             _ => usize::MAX,
         }

@@ -89,7 +89,11 @@ pub(crate) fn accept(
     if places.is_hopeless(shared, run) {
         return Vec::new();
     }
+    let room = run.room();
     for task in run.ready(now) {
+        if found.len() >= room {
+            break;
+        }
         let node = run.node(task).expect("a ready task has a node");
         let (_, concurrency) = kind_of(shared, node);
         if is_dying(task)

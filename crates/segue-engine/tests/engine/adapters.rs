@@ -19,6 +19,7 @@ on_every_store!(
     a_hung_attempt_does_not_hold_up_other_tasks,
     a_run_that_takes_too_long_fails,
     a_hint_limits_how_many_run_at_once,
+    a_task_without_a_place_holds_up_nothing_behind_it,
     a_configured_limit_is_shared_by_all_runs,
     a_panic_is_a_lost_attempt,
     a_handler_that_nobody_has_fails_its_task,
@@ -117,6 +118,21 @@ async fn a_hint_limits_how_many_run_at_once(mut world: World) {
     // Finishing one and accepting the next are one commit, limits or not.
     let steps: Vec<_> = world.commits().into_iter().filter(|line| line.contains("started:n2@1")).collect();
     assert!(steps[0].contains("succeeded:"), "{steps:?}");
+}
+
+async fn a_task_without_a_place_holds_up_nothing_behind_it(mut world: World) {
+    let engine = world.engine().await;
+    let limited = |id: &str| json!({"id": id, "task": "test.task", "hints": {"test": {"concurrency": 1}}});
+    let nodes = json!([limited("a"), limited("b"), {"id": "free", "task": "pass"},
+        {"id": "last", "task": "test.task", "depends_on": ["free"], "hints": {"test": {"concurrency": 2}}}]);
+    let workflow = json!({"id": "w", "max_parallel_nodes": 2, "nodes": nodes});
+    let run = world.start_workflow(&engine, workflow, Default::default()).await.run_id;
+    // `b` waits for the place of `a`. There is room for one node more, and `free` and `last` take it.
+    let first = world.call_of("a@1").await;
+    world.call_of("last@1").await.succeed(json!(null));
+    first.succeed(json!(null));
+    world.call_of("b@1").await.succeed(json!(null));
+    world.ended(&engine, run, Status::Succeeded).await;
 }
 
 async fn a_configured_limit_is_shared_by_all_runs(mut world: World) {
