@@ -200,6 +200,12 @@ fn wrong_documents() -> Vec<(String, &'static [&'static str])> {
         (n("- id: a\n  depends_on: [c]\n- id: b\n  depends_on: [a]\n- id: c\n  depends_on: [b]\n"), &["6:16 cycle"]),
         (s("id: w\nnodes: [{id: a}, {id: b}]\nedges: [[a, b], [b, a]]"), &["3:9 cycle"]),
         (n("- id: a\n- id: b\n  depends_on: [a, a]\n"), &["5:19 duplicate-edge"]),
+        (
+            s(
+                "id: w\nnodes: [{id: a}, {id: b}]\nedges: [{from: a, to: b, when: 'params.x'}, {from: a, to: b, when: 'not params.x'}]\nparams: {x: {}}",
+            ),
+            &["3:45 conflicting-edges"],
+        ),
         (n("- id: a\n  task: crewai.crw\n"), &["4:9 unknown-handler"]),
         (
             n("- id: a\n  retry_policy: { max_attempts: 0, backoff_coefficient: 0.5 }\n"),

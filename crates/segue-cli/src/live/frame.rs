@@ -85,7 +85,8 @@ fn line(task: &TaskView, tree: bool, width: usize, now: Timestamp, size: Size, p
     let pad = " ".repeat(width.saturating_sub(chars(&prefix) + chars(&task.id)));
     let mut facts = Vec::new();
     facts.extend(task.elapsed(now).map(span));
-    if task.attempt > 1 {
+    // What is said of an attempt that failed begins with its number.
+    if task.attempt > 1 && !task.note.starts_with("attempt ") {
         facts.push(format!("attempt {}", task.attempt));
     }
     if task.tokens() > 0 {

@@ -126,6 +126,9 @@ codes! {
     DUPLICATE_EDGE = Warning "duplicate-edge", "The same dependency twice",
         "The dependency is given more than once; all of them are united.",
         "Keep one.";
+    CONFLICTING_EDGES = Error "conflicting-edges", "One dependency with two conditions",
+        "Two edges lead from one node to another, and each has a condition of its own; which one holds is not said.",
+        "Keep one edge, and join the conditions with `and` or `or`.";
     UNKNOWN_HANDLER = Error "unknown-handler", "A handler that does not exist",
         "`task` names what carries a node out; no adapter here offers this name.",
         "Correct the name.";

@@ -21,6 +21,9 @@ pub(super) struct Graph<'s> {
     pub(super) in_order: Vec<bool>,
 }
 
+/// Dependencies as (from, to), each with its condition.
+type Seen<'s> = BTreeMap<(&'s str, &'s str), Option<&'s str>>;
+
 /// Targets that are looked for in one sweep over the graph.
 const SWEEP: usize = 256;
 type Mask = [u64; SWEEP / 64];
@@ -181,7 +184,7 @@ fn narrow(node: usize) -> u32 {
 impl Checks<'_> {
     /// Dependencies that do not exist, on the node itself, or given twice.
     pub(super) fn dependencies(&mut self) {
-        let mut seen: BTreeMap<(&str, &str), ()> = BTreeMap::new();
+        let mut seen = Seen::new();
         let root = At::ROOT;
         let nodes = root.key("nodes");
         let spec = self.spec;
@@ -191,7 +194,7 @@ impl Checks<'_> {
             for (position, dependency) in node.depends_on.iter().enumerate() {
                 let at = list_at.index(position);
                 if self.end_exists(dependency.as_str(), &at) {
-                    self.pair(&mut seen, dependency.as_str(), node.id.as_str(), &at);
+                    self.pair(&mut seen, (dependency.as_str(), node.id.as_str()), None, &at);
                 }
             }
         }
@@ -203,7 +206,7 @@ impl Checks<'_> {
             let (from, to) = (edge.from().as_str(), edge.to().as_str());
             let from_exists = self.end_exists(from, &from_at);
             if self.end_exists(to, &to_at) && from_exists {
-                self.pair(&mut seen, from, to, &at);
+                self.pair(&mut seen, (from, to), edge.when(), &at);
             }
         }
     }
@@ -220,13 +223,30 @@ impl Checks<'_> {
         false
     }
 
-    fn pair<'s>(&mut self, seen: &mut BTreeMap<(&'s str, &'s str), ()>, from: &'s str, to: &'s str, at: &At<'_>) {
+    /// `seen`: the dependencies so far, each with the first condition that was given for it.
+    fn pair<'s>(&mut self, seen: &mut Seen<'s>, (from, to): (&'s str, &'s str), when: Option<&'s str>, at: &At<'_>) {
         if from == to {
             let message = format!("`{to}` depends on itself and could never start");
             self.add(Problem::new(&codes::SELF_DEPENDENCY, at, message).help("remove the dependency"));
-        } else if to != UNREADABLE && seen.insert((from, to), ()).is_some() {
-            let message = format!("`{to}` depends on `{from}` already");
-            self.add(Problem::new(&codes::DUPLICATE_EDGE, at, message).help("keep one of them"));
+            return;
+        }
+        if to == UNREADABLE {
+            return;
+        }
+        let Some(known) = seen.get_mut(&(from, to)) else {
+            seen.insert((from, to), when);
+            return;
+        };
+        match (*known, when) {
+            (Some(first), Some(second)) if first != second => {
+                let message = format!("`{to}` depends on `{from}` with two conditions: `{first}` and `{second}`");
+                self.add(Problem::new(&codes::CONFLICTING_EDGES, at, message).help(codes::CONFLICTING_EDGES.cure));
+            }
+            _ => {
+                *known = known.or(when);
+                let message = format!("`{to}` depends on `{from}` already");
+                self.add(Problem::new(&codes::DUPLICATE_EDGE, at, message).help("keep one of them"));
+            }
         }
     }
 
