@@ -62,7 +62,8 @@ fn ctrl_c_twice_leaves_at_once_and_says_how_to_go_on() {
     signal(&child, Signal::SIGINT);
     let ran = end_of(child);
     assert_eq!(ran.code, 130, "{ran:#?}");
-    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+    // It did not wait for the grace period of a minute.
+    assert!(asked.elapsed() < Duration::from_secs(30), "it took {:?}", asked.elapsed());
     assert!(ran.stderr.contains("go on with: segue resume "), "{ran:#?}");
     all_gone(&first);
 

@@ -11,7 +11,9 @@ use super::{Dependent, Incoming, NodeIx, Outputs, Plan, PlanNode, RetryRule, ver
 use crate::{
     expr::{ExprError, Expression, References, Template, TemplateError},
     ids::{HandlerId, NodeId, TaskId},
-    spec::{Backoff, FailureAction, OnFailure, RetryPolicy, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec},
+    spec::{
+        Backoff, Defaults, FailureAction, OnFailure, RetryPolicy, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
+    },
 };
 
 /// Why a specification cannot become a plan. [`crate::spec::check`] finds all of this, and more, with places for a
@@ -57,8 +59,9 @@ impl Plan {
             }
         }
         let mut nodes = Vec::with_capacity(spec.nodes.len());
+        let compiler = Compiler { defaults: spec.defaults.clone().unwrap_or_default(), default_handler };
         for node in &spec.nodes {
-            nodes.push(Compiler { spec, default_handler }.node(node)?);
+            nodes.push(compiler.node(node)?);
         }
         connect(spec, &by_id, &mut nodes)?;
         reject_cycles(&nodes)?;
@@ -116,22 +119,22 @@ impl Plan {
 }
 
 struct Compiler<'a> {
-    spec: &'a WorkflowSpec,
+    defaults: Defaults,
     default_handler: &'a HandlerId,
 }
 
 impl Compiler<'_> {
     fn node(&self, node: &TaskNode) -> Result<PlanNode, PlanError> {
-        let defaults = self.spec.defaults.clone().unwrap_or_default();
+        let defaults = &self.defaults;
         let named = node.spec.task.clone();
         let takes_material = named.is_none() && !node.spec.inputs.contains_key("prompt");
-        let on_failure = node.on_failure.clone().or(defaults.on_failure).unwrap_or_default();
+        let on_failure = node.on_failure.clone().or_else(|| defaults.on_failure.clone()).unwrap_or_default();
         Ok(PlanNode {
             id: node.id.clone(),
             task_id: TaskId::from(&node.id),
             name: node.name.clone(),
             description: node.description.clone(),
-            handler: named.or(defaults.task).unwrap_or_else(|| self.default_handler.clone()),
+            handler: named.or_else(|| defaults.task.clone()).unwrap_or_else(|| self.default_handler.clone()),
             hints: merge_hints(&defaults.hints, &node.spec.hints),
             timeout: node.timeout_seconds.or(defaults.timeout_seconds).map(Seconds::as_duration),
             deadline: node.deadline_seconds.map(Seconds::as_duration),

@@ -151,11 +151,6 @@ impl Plan {
         &self.nodes
     }
 
-    /// The node of a task.
-    pub fn node_of(&self, task: &TaskId) -> Option<&PlanNode> {
-        self.by_id.get(task.as_str()).map(|&ix| self.node(ix))
-    }
-
     pub(crate) fn node(&self, ix: NodeIx) -> &PlanNode {
         &self.nodes[ix.index()]
     }

@@ -213,17 +213,7 @@ fn a_join_that_can_never_hold_fails_the_run() {
     ]));
     world.succeed("a", json!(1));
     let EventKind::RunFailed { error } = world.last() else { panic!("{}", world.story()) };
-    assert_eq!((error.kind, error.node.as_ref().map(NodeIdExt::text)), (ErrorKind::Join, Some("c")));
-}
-
-trait NodeIdExt {
-    fn text(&self) -> &str;
-}
-
-impl NodeIdExt for crate::ids::NodeId {
-    fn text(&self) -> &str {
-        self.as_str()
-    }
+    assert_eq!((error.kind, error.node.as_ref().map(crate::ids::NodeId::as_str)), (ErrorKind::Join, Some("c")));
 }
 
 #[test]
