@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, process::Command, sync::Arc, time::Duration};
 
 use common::{runs, unique};
 use segue_core::{
@@ -100,9 +100,10 @@ async fn stdin_cwd_env_and_exit_codes() {
     assert_eq!(output(&case(json!({ "argv": ["sh", "-c", "echo $N"], "env": { "N": true } }))).await, json!(true));
     assert_eq!(output(&case(json!({ "argv": ["sh", "-c", "exit 4"], "expect_exit": [0, 4] }))).await, json!(""));
     assert_eq!(output(&case(json!({ "argv": ["echo", 1.5, false] }))).await, json!("1.5 false"));
-    let script = Path::new("inner/step.sh");
-    fs::write(folder.path().join(script), "#!/bin/sh\necho stepped\n").unwrap();
-    fs::set_permissions(folder.path().join(script), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // Written by another process: a test beside this one that forks while we had the file open for writing
+    // would hold it open too, and the system would refuse to start it.
+    let written = "printf '#!/bin/sh\\necho stepped\\n' > inner/step.sh; chmod 755 inner/step.sh";
+    assert!(Command::new("sh").args(["-c", written]).current_dir(folder.path()).status().unwrap().success());
     assert_eq!(output(&case(json!({ "argv": ["./step.sh"], "cwd": "inner" }))).await, json!("stepped"));
 }
 

@@ -1,5 +1,7 @@
 //! One process, from its start to its certain end.
 
+use std::io;
+
 use segue_core::{
     outcome::{ErrorKind, TaskError, TaskOutcome, Usage},
     payload::Payload,
@@ -147,7 +149,11 @@ fn load_error(error: &LaunchError) -> TaskError {
         LaunchError::Program { .. } => ErrorKind::Load,
         LaunchError::NoFolder(_) | LaunchError::Arguments { .. } => ErrorKind::InvalidInput,
     };
-    TaskError::new(kind, error.to_string())
+    let mut failure = TaskError::new(kind, error.to_string());
+    // Somebody is still writing the program's file (or has just forked with it open): over in a moment.
+    failure.retryable |=
+        matches!(error, LaunchError::Program { source, .. } if source.kind() == io::ErrorKind::ExecutableFileBusy);
+    failure
 }
 
 fn failed(error: TaskError) -> TaskOutcome {
