@@ -77,6 +77,27 @@ pub enum EventKind {
     /// An attempt begins.
     #[serde(rename = "task.started")]
     TaskStarted {},
+    /// The task waits for something outside, without a worker.
+    #[serde(rename = "task.waiting")]
+    TaskWaiting(Waiting),
+    /// Somebody, or something, answered a waiting task.
+    #[serde(rename = "task.signaled")]
+    TaskSignaled {
+        /// What was said.
+        data: Payload,
+    },
+    /// A `foreach` node has its instances: `node[0]` to `node[n-1]`.
+    #[serde(rename = "task.mapped")]
+    TaskMapped {
+        /// How many.
+        n: u32,
+    },
+    /// A loop goes round once more: `repeat` begins `node#iteration`, a loop edge runs its body again.
+    #[serde(rename = "loop.iterated")]
+    LoopIterated {
+        /// From 1.
+        iteration: u32,
+    },
     /// An attempt ended without success; another will follow.
     #[serde(rename = "task.retrying")]
     TaskRetrying {
@@ -156,6 +177,52 @@ pub struct RunCreated {
     pub rehearsal: bool,
 }
 
+/// What a task waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Waiting {
+    /// For a person's answer.
+    Approval {
+        /// The question.
+        title: String,
+        /// What the person needs to know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+        /// What the person is to fill in: a name and a type each.
+        #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+        form: serde_json::Map<String, Value>,
+        /// Who may answer; anybody if empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approvers: Vec<String>,
+        /// When the waiting ends without an answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
+    },
+    /// For a time.
+    Time {
+        /// Which.
+        due: Timestamp,
+    },
+    /// For a signal.
+    Event {
+        /// Its name.
+        event: String,
+        /// When the waiting ends without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
+    },
+}
+
+impl Waiting {
+    /// When the waiting ends by itself.
+    pub const fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Approval { due, .. } | Self::Event { due, .. } => *due,
+            Self::Time { due } => Some(*due),
+        }
+    }
+}
+
 /// Who stops a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -209,6 +276,10 @@ impl EventKind {
             Self::RunCancelled { .. } => "run.cancelled",
             Self::RunReopened {} => "run.reopened",
             Self::TaskStarted {} => "task.started",
+            Self::TaskWaiting(_) => "task.waiting",
+            Self::TaskSignaled { .. } => "task.signaled",
+            Self::TaskMapped { .. } => "task.mapped",
+            Self::LoopIterated { .. } => "loop.iterated",
             Self::TaskRetrying { .. } => "task.retrying",
             Self::TaskSucceeded { .. } => "task.succeeded",
             Self::TaskFailed { .. } => "task.failed",
@@ -228,6 +299,7 @@ impl EventKind {
             Self::RunCreated(created) => Some(&created.inputs),
             Self::RunSucceeded { outputs } => Some(outputs),
             Self::TaskSucceeded { output, .. } => Some(output),
+            Self::TaskSignaled { data } => Some(data),
             Self::TaskFailed { continue_with, .. } => continue_with.as_ref(),
             _ => None,
         }
@@ -239,6 +311,7 @@ impl EventKind {
             Self::RunCreated(created) => Some(&mut created.inputs),
             Self::RunSucceeded { outputs } => Some(outputs),
             Self::TaskSucceeded { output, .. } => Some(output),
+            Self::TaskSignaled { data } => Some(data),
             Self::TaskFailed { continue_with, .. } => continue_with.as_mut(),
             _ => None,
         }

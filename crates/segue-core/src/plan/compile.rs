@@ -2,17 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     time::Duration,
 };
 
 use serde_json::{Map, Value};
 
-use super::{Dependent, Incoming, NodeIx, Outputs, Plan, PlanNode, RetryRule, version_json};
+use super::{
+    Approval, Block, BlockIx, Dependent, Foreach, Incoming, Items, LoopBack, NodeIx, Outputs, Plan, PlanNode, Repeat,
+    RetryRule, Wait, Work, loops, version_json,
+};
 use crate::{
     expr::{ExprError, Expression, References, Template, TemplateError},
     ids::{HandlerId, NodeId, TaskId},
     spec::{
-        Backoff, Defaults, FailureAction, OnFailure, RetryPolicy, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
+        Backoff, Defaults, EdgeSpec, FailureAction, OnFailure, RepeatSpec, RetryPolicy, Seconds, TaskNode,
+        WorkflowOnFailure, WorkflowSpec,
     },
 };
 
@@ -51,21 +56,28 @@ impl Plan {
     /// Compiles a checked specification. Nodes without a handler of their own get the workflow's default, else
     /// `default_handler`.
     pub fn compile(spec: &WorkflowSpec, default_handler: &HandlerId) -> Result<Self, PlanError> {
+        let drafts = number(spec);
         let mut by_id = BTreeMap::new();
-        for (at, node) in spec.nodes.iter().enumerate() {
-            let ix = NodeIx(u32::try_from(at).expect("a document has fewer than 2^32 nodes"));
-            if by_id.insert(node.id.clone(), ix).is_some() {
-                return Err(PlanError::DuplicateNode(node.id.clone()));
+        let mut nodes = Vec::new();
+        let compiler = Compiler { defaults: spec.defaults.clone().unwrap_or_default(), default_handler };
+        for (block, draft) in drafts.iter().enumerate() {
+            for (at, node) in draft.nodes.iter().enumerate() {
+                if by_id.insert(node.id.clone(), ix(draft.first + at)).is_some() {
+                    return Err(PlanError::DuplicateNode(node.id.clone()));
+                }
+                let inner = draft.inner.get(&at).copied();
+                nodes.push(compiler.node(node, block_ix(block), inner)?);
             }
         }
-        let mut nodes = Vec::with_capacity(spec.nodes.len());
-        let compiler = Compiler { defaults: spec.defaults.clone().unwrap_or_default(), default_handler };
-        for node in &spec.nodes {
-            nodes.push(compiler.node(node)?);
+        let mut blocks = Vec::with_capacity(drafts.len());
+        for draft in &drafts {
+            let range = draft.first..draft.first + draft.nodes.len();
+            connect(draft, &by_id, &mut nodes)?;
+            reject_cycles(&nodes, range.clone())?;
+            close_loops(draft, &by_id, &mut nodes)?;
+            let outputs = outputs_of(draft, &nodes[range.clone()])?;
+            blocks.push(Block { first: ix(draft.first), len: range.len(), owner: draft.owner, outputs });
         }
-        connect(spec, &by_id, &mut nodes)?;
-        reject_cycles(&nodes)?;
-        let outputs = outputs_of(spec, &nodes)?;
         let mut plan = Self {
             workflow_id: spec.id.clone(),
             hash: version_json(spec).0,
@@ -75,47 +87,129 @@ impl Plan {
             readers: vec![0; nodes.len()],
             nodes,
             by_id,
-            outputs,
+            blocks,
         };
         plan.count_readers();
         Ok(plan)
     }
 
+    /// A node of a group that reads a value from outside does so in the name of its group: the value is needed until
+    /// the group has ended.
     fn count_readers(&mut self) {
-        for ix in 0..self.nodes.len() {
-            let reads = self.reads_of(&self.nodes[ix]);
-            for &read in &reads {
+        let mut reads = vec![BTreeSet::new(); self.nodes.len()];
+        for at in 0..self.nodes.len() {
+            for read in self.reads_of(&self.nodes[at]) {
+                if let Some(reader) = self.reader_beside(ix(at), read) {
+                    reads[reader.index()].insert(read);
+                }
+            }
+        }
+        for block in &self.blocks {
+            let at_the_end = match (&block.outputs, block.owner) {
+                (Outputs::Sinks(sinks), _) => sinks.iter().copied().collect(),
+                (Outputs::Declared(template), _) => self.resolve(template.references()),
+            };
+            for read in at_the_end {
+                match (self.node(read).block == self.node(block.first).block, block.owner) {
+                    (true, _) => self.readers[read.index()] += 1,
+                    (false, Some(owner)) => {
+                        if let Some(reader) = self.reader_beside(owner, read) {
+                            reads[reader.index()].insert(read);
+                        }
+                    }
+                    (false, None) => {}
+                }
+            }
+        }
+        for (node, reads) in self.nodes.iter_mut().zip(reads) {
+            for read in &reads {
                 self.readers[read.index()] += 1;
             }
-            self.nodes[ix].reads = reads;
-        }
-        let at_the_end: Vec<NodeIx> = match &self.outputs {
-            Outputs::Declared(template) => self.resolve(template.references()).into_iter().collect(),
-            Outputs::Sinks(sinks) => sinks.clone(),
-        };
-        for read in at_the_end {
-            self.readers[read.index()] += 1;
+            node.reads = reads.into_iter().collect();
         }
     }
 
-    fn reads_of(&self, node: &PlanNode) -> Vec<NodeIx> {
-        let mut reads = self.resolve(node.inputs.references());
-        let conditions = node.dependents.iter().filter_map(|edge| edge.when.as_ref()).chain(&node.when);
-        for condition in conditions {
-            reads.extend(self.resolve(condition.references()));
+    /// `node`, or the group around it, that stands in the block of `read`.
+    fn reader_beside(&self, mut node: NodeIx, read: NodeIx) -> Option<NodeIx> {
+        while self.node(node).block != self.node(read).block {
+            node = self.block(self.node(node).block).owner?;
         }
-        if let Some(template) = &node.continue_with {
-            reads.extend(self.resolve(template.references()));
+        Some(node)
+    }
+
+    fn reads_of(&self, node: &PlanNode) -> BTreeSet<NodeIx> {
+        let edges = node.dependents.iter().filter_map(|edge| edge.when.as_ref());
+        let back = node.loop_back.iter().filter_map(|back| back.when.as_ref());
+        let until = node.repeat.iter().filter_map(|repeat| repeat.until.as_ref());
+        let mut expressions: Vec<&Expression> = edges.chain(back).chain(until).chain(&node.when).collect();
+        let mut templates: Vec<&Template> = node.continue_with.iter().chain([&node.inputs]).collect();
+        match node.foreach.as_ref().map(|foreach| &foreach.items) {
+            Some(Items::Expression(items)) => expressions.push(items),
+            Some(Items::List(items)) => templates.push(items),
+            None => {}
         }
+        match &node.work {
+            Work::Attempts | Work::Group(_) | Work::Wait(Wait::Seconds(_)) => {}
+            Work::Approval(approval) => templates.extend(approval.message.iter().chain([&approval.title])),
+            Work::Wait(Wait::Until(until)) => templates.push(until),
+            Work::Wait(Wait::Event { name, matches }) => {
+                templates.push(name);
+                expressions.extend(matches);
+            }
+        }
+        let expressions = expressions.into_iter().map(Expression::references);
+        let references = expressions.chain(templates.into_iter().map(Template::references));
+        let mut reads: BTreeSet<NodeIx> = references.flat_map(|references| self.resolve(references)).collect();
         if node.takes_material {
             reads.extend(node.incoming.iter().map(|edge| edge.from));
         }
-        reads.into_iter().collect()
+        reads
     }
 
     fn resolve(&self, references: &References) -> BTreeSet<NodeIx> {
         references.nodes.iter().filter_map(|id| self.by_id.get(id).copied()).collect()
     }
+}
+
+/// A block before it is compiled.
+struct Draft<'a> {
+    first: usize,
+    nodes: &'a [TaskNode],
+    edges: &'a [EdgeSpec],
+    outputs: Option<Value>,
+    owner: Option<NodeIx>,
+    /// The blocks of its groups, by the group's place in it.
+    inner: BTreeMap<usize, BlockIx>,
+}
+
+/// Numbers the nodes block by block, the workflow's own first.
+fn number(spec: &WorkflowSpec) -> Vec<Draft<'_>> {
+    let outputs = spec.outputs.clone().map(Value::Object);
+    let root = Draft { first: 0, nodes: &spec.nodes, edges: &spec.edges, outputs, owner: None, inner: BTreeMap::new() };
+    let mut drafts = vec![root];
+    let (mut at, mut next) = (0, spec.nodes.len());
+    while at < drafts.len() {
+        let (first, nodes) = (drafts[at].first, drafts[at].nodes);
+        for (place, node) in nodes.iter().enumerate() {
+            let Some(group) = &node.group else { continue };
+            let block = block_ix(drafts.len());
+            drafts[at].inner.insert(place, block);
+            let (owner, outputs) = (Some(ix(first + place)), group.output.clone());
+            let inner = BTreeMap::new();
+            drafts.push(Draft { first: next, nodes: &group.nodes, edges: &group.edges, outputs, owner, inner });
+            next += group.nodes.len();
+        }
+        at += 1;
+    }
+    drafts
+}
+
+fn ix(at: usize) -> NodeIx {
+    NodeIx(u32::try_from(at).expect("a document has fewer than 2^32 nodes"))
+}
+
+fn block_ix(at: usize) -> BlockIx {
+    BlockIx(u32::try_from(at).expect("a document has fewer than 2^32 groups"))
 }
 
 struct Compiler<'a> {
@@ -124,11 +218,16 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn node(&self, node: &TaskNode) -> Result<PlanNode, PlanError> {
+    fn node(&self, node: &TaskNode, block: BlockIx, inner: Option<BlockIx>) -> Result<PlanNode, PlanError> {
         let defaults = &self.defaults;
         let named = node.spec.task.clone();
-        let takes_material = named.is_none() && !node.spec.inputs.contains_key("prompt");
+        let work = work(node, inner)?;
+        let makes_attempts = matches!(work, Work::Attempts);
+        let takes_material = makes_attempts && named.is_none() && !node.spec.inputs.contains_key("prompt");
         let on_failure = node.on_failure.clone().or_else(|| defaults.on_failure.clone()).unwrap_or_default();
+        let place = |what: &'static str| move || format!("{}.{what}", node.id);
+        let timeout = node.timeout_seconds.or(defaults.timeout_seconds.filter(|_| makes_attempts));
+        let own_deadline = node.deadline_seconds.or(timeout.filter(|_| inner.is_some()));
         Ok(PlanNode {
             id: node.id.clone(),
             task_id: TaskId::from(&node.id),
@@ -136,19 +235,74 @@ impl Compiler<'_> {
             description: node.description.clone(),
             handler: named.or_else(|| defaults.task.clone()).unwrap_or_else(|| self.default_handler.clone()),
             hints: merge_hints(&defaults.hints, &node.spec.hints),
-            timeout: node.timeout_seconds.or(defaults.timeout_seconds).map(Seconds::as_duration),
-            deadline: node.deadline_seconds.map(Seconds::as_duration),
-            retry: retry_rule(node.retry_policy.as_ref(), defaults.retry_policy.as_ref()),
-            inputs: template(&Value::Object(node.spec.inputs.clone()), || format!("{}.inputs", node.id))?,
+            timeout: timeout.map(Seconds::as_duration),
+            deadline: own_deadline.map(Seconds::as_duration),
+            retry: retry_rule(
+                node.retry_policy.as_ref(),
+                self.spec.defaults.as_ref().and_then(|d| d.retry_policy.as_ref()),
+            ),
+            block,
+            work,
+            foreach: node.foreach.as_ref().map(|items| foreach(node, items)).transpose()?,
+            repeat: node.repeat.as_ref().map(|spec| repeat(node, spec)).transpose()?,
+            loop_back: None,
+            is_in_loop: false,
+            inputs: template(&Value::Object(node.spec.inputs.clone()), place("inputs"))?,
             takes_material,
             incoming: Vec::new(),
             dependents: Vec::new(),
             join: node.join,
-            when: node.when.as_deref().map(|text| condition(text, || format!("{}.when", node.id))).transpose()?,
+            when: node.when.as_deref().map(|text| condition(text, place("when"))).transpose()?,
             continue_with: stand_in(&on_failure, &node.id)?,
             reads: Vec::new(),
         })
     }
+}
+
+fn work(node: &TaskNode, inner: Option<BlockIx>) -> Result<Work, PlanError> {
+    let text = |text: &str, what: &'static str| template(&Value::from(text), || format!("{}.{what}", node.id));
+    if let Some(block) = inner {
+        return Ok(Work::Group(block));
+    }
+    if let Some(approval) = &node.approval {
+        return Ok(Work::Approval(Approval {
+            title: text(&approval.title, "approval.title")?,
+            message: approval.message.as_deref().map(|message| text(message, "approval.message")).transpose()?,
+            form: approval.form.clone(),
+            approvers: approval.approvers.clone(),
+            on_timeout: approval.on_timeout.unwrap_or_default(),
+            on_reject: approval.on_reject.unwrap_or_default(),
+        }));
+    }
+    let Some(wait) = &node.wait else { return Ok(Work::Attempts) };
+    Ok(Work::Wait(match (&wait.event, &wait.until) {
+        (Some(event), _) => {
+            let matches = wait.matches.as_deref();
+            let matches = matches.map(|text| condition(text, || format!("{}.wait.match", node.id))).transpose()?;
+            Wait::Event { name: text(event, "wait.event")?, matches }
+        }
+        (None, Some(until)) => Wait::Until(text(until, "wait.until")?),
+        (None, None) => Wait::Seconds(wait.seconds.map_or(Duration::ZERO, Seconds::as_duration)),
+    }))
+}
+
+fn foreach(node: &TaskNode, items: &Value) -> Result<Foreach, PlanError> {
+    let place = || format!("{}.foreach", node.id);
+    let items = match items {
+        Value::String(text) => Items::Expression(condition(text, place)?),
+        list => Items::List(template(list, place)?),
+    };
+    Ok(Foreach { items, parallelism: node.parallelism.unwrap_or(1).max(1) as usize })
+}
+
+fn repeat(node: &TaskNode, spec: &RepeatSpec) -> Result<Repeat, PlanError> {
+    let until = spec.until.as_deref();
+    Ok(Repeat {
+        until: until.map(|text| condition(text, || format!("{}.repeat.until", node.id))).transpose()?,
+        most: spec.max_iterations.max(1),
+        delay: spec.delay_seconds.map_or(Duration::ZERO, Seconds::as_duration),
+        on_exhausted: spec.on_exhausted,
+    })
 }
 
 fn stand_in(on_failure: &OnFailure, node: &NodeId) -> Result<Option<Template>, PlanError> {
@@ -211,21 +365,16 @@ fn retry_rule(own: Option<&RetryPolicy>, defaults: Option<&RetryPolicy>) -> Retr
 }
 
 /// Unites `depends_on` and `edges`. A dependency that is named twice is one; a condition, wherever given, holds.
-fn connect(spec: &WorkflowSpec, by_id: &BTreeMap<NodeId, NodeIx>, nodes: &mut [PlanNode]) -> Result<(), PlanError> {
-    let find = |who: &NodeId, what: &NodeId| {
-        by_id.get(what).copied().ok_or_else(|| PlanError::UnknownNode(who.clone(), what.clone()))
-    };
+fn connect(draft: &Draft<'_>, by_id: &BTreeMap<NodeId, NodeIx>, nodes: &mut [PlanNode]) -> Result<(), PlanError> {
     let mut edges: BTreeMap<(NodeIx, NodeIx), Option<Expression>> = BTreeMap::new();
-    for node in &spec.nodes {
-        let to = find(&node.id, &node.id)?;
+    for node in draft.nodes {
+        let to = draft.find(by_id, &node.id, &node.id)?;
         for dependency in &node.depends_on {
-            edges.entry((find(&node.id, dependency)?, to)).or_default();
+            edges.entry((draft.find(by_id, &node.id, dependency)?, to)).or_default();
         }
     }
-    for edge in &spec.edges {
-        let (from, to) = (find(edge.to(), edge.from())?, find(edge.from(), edge.to())?);
-        let when =
-            edge.when().map(|text| condition(text, || format!("edge {} -> {}", edge.from(), edge.to()))).transpose()?;
+    for edge in draft.edges.iter().filter(|edge| edge.loop_bound().is_none()) {
+        let (from, to, when) = draft.ends(by_id, edge)?;
         let known = edges.entry((from, to)).or_default();
         *known = when.or(known.take());
     }
@@ -236,32 +385,65 @@ fn connect(spec: &WorkflowSpec, by_id: &BTreeMap<NodeId, NodeIx>, nodes: &mut [P
     Ok(())
 }
 
+/// Loop edges take no part in the order; each is kept at the node it comes from.
+fn close_loops(draft: &Draft<'_>, by_id: &BTreeMap<NodeId, NodeIx>, nodes: &mut [PlanNode]) -> Result<(), PlanError> {
+    for edge in draft.edges {
+        let Some((most, on_exhausted)) = edge.loop_bound() else { continue };
+        let (from, to, when) = draft.ends(by_id, edge)?;
+        let body = loops::body(nodes, to, from);
+        for inside in &body {
+            nodes[inside.index()].is_in_loop = true;
+        }
+        nodes[from.index()].loop_back = Some(LoopBack { when, most: most.max(1), on_exhausted, body });
+    }
+    Ok(())
+}
+
+impl Draft<'_> {
+    /// The node called `what`, of this block; `who` names it.
+    fn find(&self, by_id: &BTreeMap<NodeId, NodeIx>, who: &NodeId, what: &NodeId) -> Result<NodeIx, PlanError> {
+        let own = self.first..self.first + self.nodes.len();
+        let found = by_id.get(what).copied().filter(|ix| own.contains(&ix.index()));
+        found.ok_or_else(|| PlanError::UnknownNode(who.clone(), what.clone()))
+    }
+
+    fn ends(
+        &self,
+        by_id: &BTreeMap<NodeId, NodeIx>,
+        edge: &EdgeSpec,
+    ) -> Result<(NodeIx, NodeIx, Option<Expression>), PlanError> {
+        let (from, to) = (edge.from(), edge.to());
+        let when = edge.when().map(|text| condition(text, || format!("edge {from} -> {to}"))).transpose()?;
+        Ok((self.find(by_id, to, from)?, self.find(by_id, from, to)?, when))
+    }
+}
+
 /// Kahn's algorithm: whatever cannot be removed is on a cycle or behind one.
-fn reject_cycles(nodes: &[PlanNode]) -> Result<(), PlanError> {
-    let mut open: Vec<usize> = nodes.iter().map(|node| node.incoming.len()).collect();
-    let mut free: Vec<usize> = (0..nodes.len()).filter(|&ix| open[ix] == 0).collect();
-    let mut removed = 0;
-    while let Some(ix) = free.pop() {
-        removed += 1;
-        for edge in &nodes[ix].dependents {
-            open[edge.to.index()] -= 1;
-            if open[edge.to.index()] == 0 {
-                free.push(edge.to.index());
+fn reject_cycles(nodes: &[PlanNode], block: Range<usize>) -> Result<(), PlanError> {
+    let first = block.start;
+    let mut open: Vec<usize> = nodes[block].iter().map(|node| node.incoming.len()).collect();
+    let mut free: Vec<usize> = (0..open.len()).filter(|&at| open[at] == 0).collect();
+    while let Some(at) = free.pop() {
+        for edge in &nodes[first + at].dependents {
+            let to = edge.to.index() - first;
+            open[to] -= 1;
+            if open[to] == 0 {
+                free.push(to);
             }
         }
     }
     match open.iter().position(|&left| left > 0) {
-        Some(ix) if removed < nodes.len() => Err(PlanError::Cycle(nodes[ix].id.clone())),
-        _ => Ok(()),
+        Some(at) => Err(PlanError::Cycle(nodes[first + at].id.clone())),
+        None => Ok(()),
     }
 }
 
-fn outputs_of(spec: &WorkflowSpec, nodes: &[PlanNode]) -> Result<Outputs, PlanError> {
-    match &spec.outputs {
-        Some(outputs) => template(&Value::Object(outputs.clone()), || "outputs".to_owned()).map(Outputs::Declared),
+fn outputs_of(draft: &Draft<'_>, nodes: &[PlanNode]) -> Result<Outputs, PlanError> {
+    match &draft.outputs {
+        Some(outputs) => template(outputs, || "outputs".to_owned()).map(Outputs::Declared),
         None => {
             let sinks = nodes.iter().enumerate().filter(|(_, node)| node.dependents.is_empty());
-            Ok(Outputs::Sinks(sinks.map(|(ix, _)| NodeIx(u32::try_from(ix).expect("counted above"))).collect()))
+            Ok(Outputs::Sinks(sinks.map(|(at, _)| ix(draft.first + at)).collect()))
         }
     }
 }

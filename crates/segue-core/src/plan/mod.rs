@@ -5,6 +5,7 @@
 //! which values it reads, so that the run can drop a value that nobody can read any more. A plan never changes.
 
 mod compile;
+mod loops;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use crate::{
     expr::{Expression, Template},
     ids::{ContentHash, HandlerId, NodeId, TaskId, WorkflowId},
     outcome::{ErrorKind, TaskError},
-    spec::{Backoff, Jitter, Join},
+    spec::{ApprovalTimeout, Backoff, FailureAction, Jitter, Join, OnExhausted},
 };
 
 /// A node's number in its plan.
@@ -32,14 +33,38 @@ impl NodeIx {
 pub struct Plan {
     pub(crate) workflow_id: WorkflowId,
     pub(crate) hash: ContentHash,
+    /// All nodes: those of the workflow first, then those of each group.
     pub(crate) nodes: Vec<PlanNode>,
     pub(crate) by_id: BTreeMap<NodeId, NodeIx>,
+    /// The workflow itself, then its groups: each a range of `nodes`.
+    pub(crate) blocks: Vec<Block>,
     pub(crate) max_parallel: Option<usize>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel_on_failure: bool,
-    pub(crate) outputs: Outputs,
-    /// How many nodes read each node's value; the run's outputs count as one reader more.
+    /// How many nodes of its block read each node's value; the outputs of the block count as one reader more.
     pub(crate) readers: Vec<u32>,
+}
+
+/// Nodes that run side by side: those of the workflow, or of one group.
+pub(crate) struct Block {
+    pub(crate) first: NodeIx,
+    pub(crate) len: usize,
+    /// The group whose block it is.
+    pub(crate) owner: Option<NodeIx>,
+    pub(crate) outputs: Outputs,
+}
+
+/// A block's place in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BlockIx(pub(crate) u32);
+
+impl BlockIx {
+    /// The workflow itself.
+    pub(crate) const ROOT: Self = Self(0);
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// A node, with everything that the workflow's defaults add to it.
@@ -62,6 +87,14 @@ pub struct PlanNode {
     pub deadline: Option<Duration>,
     /// How attempts are repeated.
     pub retry: RetryRule,
+    pub(crate) block: BlockIx,
+    pub(crate) work: Work,
+    pub(crate) foreach: Option<Foreach>,
+    pub(crate) repeat: Option<Repeat>,
+    /// It ends a loop, and may send it round again.
+    pub(crate) loop_back: Option<LoopBack>,
+    /// It is in the body of a loop: what it has read may be read again.
+    pub(crate) is_in_loop: bool,
     pub(crate) inputs: Template,
     pub(crate) takes_material: bool,
     pub(crate) incoming: Vec<Incoming>,
@@ -72,6 +105,64 @@ pub struct PlanNode {
     pub(crate) continue_with: Option<Template>,
     /// The nodes whose values it may read: in inputs, conditions, its dependents' edges, its stand-in output.
     pub(crate) reads: Vec<NodeIx>,
+}
+
+/// What a node does when it is its turn.
+pub(crate) enum Work {
+    /// An adapter makes attempts.
+    Attempts,
+    /// Its block runs.
+    Group(BlockIx),
+    /// A person is asked.
+    Approval(Approval),
+    /// Time passes, or a signal comes.
+    Wait(Wait),
+}
+
+/// A question to a person.
+pub(crate) struct Approval {
+    pub(crate) title: Template,
+    pub(crate) message: Option<Template>,
+    pub(crate) form: Map<String, Value>,
+    pub(crate) approvers: Vec<String>,
+    pub(crate) on_timeout: ApprovalTimeout,
+    pub(crate) on_reject: FailureAction,
+}
+
+/// What a node waits for.
+pub(crate) enum Wait {
+    Seconds(Duration),
+    Until(Template),
+    Event { name: Template, matches: Option<Expression> },
+}
+
+/// One instance an item.
+pub(crate) struct Foreach {
+    pub(crate) items: Items,
+    pub(crate) parallelism: usize,
+}
+
+/// Where the items come from.
+pub(crate) enum Items {
+    Expression(Expression),
+    List(Template),
+}
+
+/// Iteration after iteration.
+pub(crate) struct Repeat {
+    pub(crate) until: Option<Expression>,
+    pub(crate) most: u32,
+    pub(crate) delay: Duration,
+    pub(crate) on_exhausted: OnExhausted,
+}
+
+/// A loop edge, at the node that it comes from.
+pub(crate) struct LoopBack {
+    pub(crate) when: Option<Expression>,
+    pub(crate) most: u32,
+    pub(crate) on_exhausted: OnExhausted,
+    /// Every node on a path from the edge's target to its source, both included, in the order of the plan.
+    pub(crate) body: Vec<NodeIx>,
 }
 
 /// An edge as its target sees it.
@@ -85,9 +176,9 @@ pub(crate) struct Dependent {
     pub(crate) when: Option<Expression>,
 }
 
-/// Where a run's outputs come from.
+/// Where the outputs of a block come from.
 pub(crate) enum Outputs {
-    /// The workflow declares them.
+    /// The workflow, or the group, declares them.
     Declared(Template),
     /// The outputs of the nodes on which no other depends.
     Sinks(Vec<NodeIx>),
@@ -146,13 +237,17 @@ impl Plan {
         self.hash
     }
 
-    /// The nodes in the order of the document.
+    /// All nodes: those of the workflow in the order of the document, then those of its groups.
     pub fn nodes(&self) -> &[PlanNode] {
         &self.nodes
     }
 
     pub(crate) fn node(&self, ix: NodeIx) -> &PlanNode {
         &self.nodes[ix.index()]
+    }
+
+    pub(crate) fn block(&self, ix: BlockIx) -> &Block {
+        &self.blocks[ix.index()]
     }
 }
 

@@ -1,10 +1,6 @@
 //! Folding facts: the only code that changes a run's state.
 
-use super::{
-    Phase, Run, TaskIx, Timer,
-    join::{Counts, Decision, EdgeEnd, Verdict},
-    params_of,
-};
+use super::{Phase, Run, TaskIx, Timer, index, params_of, scope::ScopeIx};
 use crate::{
     event::{Event, EventKind, SkipCode},
     outcome::{Loss, TaskError, Usage},
@@ -35,12 +31,9 @@ impl Run {
             EventKind::RunStarted {} => {
                 self.state.started_at = Some(event.time);
                 self.go_live(event.time);
-                for ix in self.arena() {
-                    if self.node_of(ix).incoming.is_empty() {
-                        self.decide(ix);
-                    }
-                }
+                self.begin_scope(ScopeIx::ROOT);
             }
+            EventKind::RunWaiting {} => self.state.is_idle = true,
             EventKind::RunReopened {} => self.reopen(event.time),
             EventKind::RunCancelling { .. } if planted!(GoesOnAfterCancel) => {}
             EventKind::RunCancelling { by, reason } => {
@@ -49,6 +42,7 @@ impl Run {
                 self.state.ready.clear();
                 self.state.delayed.clear();
                 self.state.verdicts.clear();
+                self.state.is_idle = false;
             }
             EventKind::RunSucceeded { .. } => self.end(event.time, Status::Succeeded),
             EventKind::RunFailed { error } => {
@@ -61,8 +55,17 @@ impl Run {
     }
 
     fn apply_to_task(&mut self, ix: TaskIx, event: &Event) {
+        self.state.is_idle &= self.task(ix).status == Status::Waiting;
         match &event.kind {
+            EventKind::TaskStarted {} if event.attempt.is_none() => self.open_group(ix, event.time),
             EventKind::TaskStarted {} => self.begin_attempt(ix, event),
+            EventKind::TaskMapped { .. } => self.map(ix, event.time),
+            EventKind::LoopIterated { iteration } if self.task(ix).status.is_terminal() => {
+                self.go_round(ix, *iteration)
+            }
+            EventKind::LoopIterated { iteration } => self.iterate(ix, *iteration, event.time),
+            EventKind::TaskWaiting(waiting) => self.begin_waiting(ix, waiting, event.time),
+            EventKind::TaskSignaled { .. } => self.state.is_idle = false,
             EventKind::TaskRetrying { error, due, lost, usage } => {
                 self.end_attempt(ix, event, *usage);
                 self.count_failure(ix, *lost);
@@ -77,22 +80,22 @@ impl Run {
                 self.task_mut(ix).error = None;
                 self.end_task(ix, event.time, Status::Succeeded);
                 self.keep_output(ix, output);
-                self.tell_dependents(ix);
+                self.tell(ix);
             }
             EventKind::TaskFailed { error, lost, continue_with, usage } => {
                 self.end_attempt(ix, event, *usage);
                 self.count_failure(ix, *lost);
                 self.fail_task(ix, event.time, error, continue_with.as_ref());
-                self.tell_dependents(ix);
+                self.tell(ix);
             }
             EventKind::TaskSkipped { reason } => {
                 self.end_attempt(ix, event, Usage::default());
                 self.end_task(ix, event.time, Status::Skipped);
                 if reason.code == SkipCode::JoinNeverHolds {
-                    self.state.failures.push(ix);
+                    self.note_failure(ix);
                 }
                 if !planted!(ForgetsSkipCascade) {
-                    self.tell_dependents(ix);
+                    self.tell(ix);
                 }
             }
             EventKind::TaskCancelled { usage } => {
@@ -108,29 +111,39 @@ impl Run {
         if let Some(due) = self.task_mut(ix).due.take() {
             self.state.delayed.remove(&(due, ix));
         }
-        let (timeout, deadline) = (self.node_of(ix).timeout, self.node_of(ix).deadline);
+        let timeout = self.node_of(ix).timeout;
+        self.begin(ix, event.time);
+        let task = self.task_mut(ix);
+        task.attempt = event.attempt.unwrap_or(task.attempt + 1);
+        task.timeout_at = timeout.map(|span| event.time.plus(span));
+        let attempt_end = task.timeout_at.filter(|_| !planted!(LosesTimeouts));
+        self.state.timers.extend(attempt_end.map(|time| (time, Timer::Attempt(ix))));
+        self.state.running.insert(ix);
+    }
+
+    /// A task is under way, for the first time or again. Its deadline counts from the first, and is that of its
+    /// outermost layer.
+    pub(super) fn begin(&mut self, ix: TaskIx, now: Timestamp) {
+        let deadline = self.node_of(ix).deadline.filter(|_| self.is_member(ix));
         let task = self.task_mut(ix);
         task.status = Status::Running;
-        task.attempt = event.attempt.unwrap_or(task.attempt + 1);
-        task.started_at.get_or_insert(event.time);
-        task.timeout_at = timeout.map(|span| event.time.plus(span));
-        let is_first = task.deadline_at.is_none();
-        if is_first {
-            task.deadline_at = deadline.map(|span| event.time.plus(span));
-        }
-        let (timeout_at, deadline_at) = (task.timeout_at, task.deadline_at);
-        let attempt_end = timeout_at.filter(|_| !planted!(LosesTimeouts));
-        self.state.timers.extend(attempt_end.map(|time| (time, Timer::Attempt(ix))));
-        if is_first {
+        task.started_at.get_or_insert(now);
+        if task.deadline_at.is_none() {
+            task.deadline_at = deadline.map(|span| now.plus(span));
+            let deadline_at = task.deadline_at;
             self.state.timers.extend(deadline_at.map(|time| (time, Timer::Deadline(ix))));
         }
-        self.state.running.insert(ix);
     }
 
     /// What every answer about a task does, whether or not an attempt was under way.
     fn end_attempt(&mut self, ix: TaskIx, event: &Event, usage: Usage) {
         self.state.running.remove(&ix);
+        self.state.waiting.remove(&ix);
         self.state.usage += usage;
+        let task = self.task_mut(ix);
+        if let Some(due) = task.waiting.take().and_then(|waiting| waiting.due()) {
+            self.state.timers.remove(&(due, Timer::Wait(ix)));
+        }
         let task = self.task_mut(ix);
         task.usage += usage;
         task.result_seq = Some(event.seq);
@@ -157,17 +170,28 @@ impl Run {
                 self.task_mut(ix).continues = true;
                 self.keep_output(ix, output);
             }
-            None => self.state.failures.push(ix),
+            None => self.note_failure(ix),
         }
         if planted!(ContinueCountsAsFailure) {
-            self.state.failures.push(ix);
+            self.note_failure(ix);
+        }
+    }
+
+    /// A failure may fail the whole scope. That of a part is its task's own affair.
+    fn note_failure(&mut self, ix: TaskIx) {
+        if self.is_member(ix) {
+            let scope = self.task(ix).scope;
+            self.scope_mut(scope).failures.push(ix);
         }
     }
 
     fn end_task(&mut self, ix: TaskIx, time: Timestamp, status: Status) {
         self.state.verdicts.remove(&ix);
         self.state.ready.remove(&ix);
-        self.state.open -= 1;
+        if self.is_member(ix) {
+            let scope = self.task(ix).scope;
+            self.scope_mut(scope).open -= 1;
+        }
         let task = self.task_mut(ix);
         task.status = status;
         task.finished_at = Some(time);
@@ -182,118 +206,11 @@ impl Run {
 
     fn keep_output(&mut self, ix: TaskIx, output: &Payload) {
         let task = self.task_mut(ix);
-        task.output = (task.readers > 0).then(|| output.clone());
+        // The parts of a task are read by it, once.
+        task.output = (task.readers > 0 || task.parent.is_some()).then(|| output.clone());
     }
 
-    /// A task whose result stays reads nothing any more. Values without readers are dropped. (A task that failed or was
-    /// cancelled may still read: the run can be reopened.)
-    fn release_reads(&mut self, ix: TaskIx) {
-        if !self.task(ix).is_kept() {
-            return;
-        }
-        let plan = self.plan.clone();
-        for &read in &plan.node(self.task(ix).node).reads {
-            let task = self.task_mut(Self::sibling(ix, read));
-            task.readers -= 1;
-            if task.readers == 0 {
-                task.output = None;
-            }
-        }
-    }
-
-    /// Adds the outcome of `ix` to the counters of each dependent, and decides those that it decides. While the run is
-    /// being stopped nobody is told; reopening makes up for it.
-    fn tell_dependents(&mut self, ix: TaskIx) {
-        if self.state.phase != Phase::Live {
-            return;
-        }
-        self.count_for_dependents(ix);
-        let plan = self.plan.clone();
-        for edge in &plan.node(self.task(ix).node).dependents {
-            self.decide(Self::sibling(ix, edge.to));
-        }
-    }
-
-    fn count_for_dependents(&mut self, ix: TaskIx) {
-        self.task_mut(ix).told = true;
-        if planted!(DropsValuesTooEarly) {
-            self.task_mut(ix).output = None;
-        }
-        let plan = self.plan.clone();
-        for edge in &plan.node(self.task(ix).node).dependents {
-            let to = Self::sibling(ix, edge.to);
-            let is_asked = self.task(ix).status != Status::Skipped && !planted!(IgnoresEdgeConditions);
-            let when = edge.when.as_ref().filter(|_| is_asked);
-            let untaken = match when.map(|when| self.is_true(when, ix)) {
-                None | Some(Ok(true)) => None,
-                Some(Ok(false)) => Some(None),
-                Some(Err(error)) => {
-                    let place = format!("the condition of the edge from `{}`", self.task_id(ix));
-                    Some(Some(Box::new(self.no_answer(to, &place, &error))))
-                }
-            };
-            let end = if untaken.is_some() { EdgeEnd::Skipped } else { self.edge_end(ix) };
-            self.state.untaken.extend(untaken.map(|why| ((to, ix), why)));
-            self.task_mut(to).counts.add(end);
-        }
-        self.release_reads(ix);
-    }
-
-    pub(super) fn edge_end(&self, ix: TaskIx) -> EdgeEnd {
-        match self.task(ix).status {
-            Status::Succeeded => EdgeEnd::Succeeded,
-            Status::Failed if self.task(ix).continues => EdgeEnd::Succeeded,
-            Status::Failed => EdgeEnd::Failed,
-            _ => EdgeEnd::Skipped,
-        }
-    }
-
-    /// Looks at a task's join, and at its condition once the join holds. A task is decided once: what comes later (an edge
-    /// whose condition cannot be evaluated, after `any_success` has fired) changes nothing.
-    fn decide(&mut self, ix: TaskIx) {
-        let task = self.task(ix);
-        let untouched = task.status == Status::Pending && task.due.is_none();
-        if !untouched || self.state.verdicts.contains_key(&ix) || self.state.ready.contains(&ix) {
-            return;
-        }
-        let edges = self.state.untaken.range((ix, TaskIx(0))..=(ix, TaskIx(u32::MAX)));
-        if let Some(why) = edges.filter_map(|(_, why)| why.as_deref()).next() {
-            let verdict = Verdict::Fail(why.clone());
-            self.state.verdicts.insert(ix, verdict);
-            return;
-        }
-        match self.task(ix).counts.decide(self.node_of(ix).join) {
-            Decision::Waits => {}
-            Decision::Skips(code) => {
-                let reason = self.skip_reason(ix, code);
-                self.state.verdicts.insert(ix, Verdict::Skip(reason));
-            }
-            Decision::Fires => self.decide_condition(ix),
-        }
-    }
-
-    fn decide_condition(&mut self, ix: TaskIx) {
-        let plan = self.plan.clone();
-        let Some(when) = &plan.node(self.task(ix).node).when else {
-            self.state.ready.insert(ix);
-            return;
-        };
-        match self.is_true(when, ix) {
-            Ok(true) => {
-                self.state.ready.insert(ix);
-            }
-            Ok(false) => {
-                let reason = self.skip_reason(ix, SkipCode::When);
-                self.state.verdicts.insert(ix, Verdict::Skip(reason));
-            }
-            Err(error) => {
-                let verdict = Verdict::Fail(self.no_answer(ix, "`when`", &error));
-                self.state.verdicts.insert(ix, verdict);
-            }
-        }
-    }
-
-    fn go_live(&mut self, now: Timestamp) {
+    pub(super) fn go_live(&mut self, now: Timestamp) {
         self.state.phase = Phase::Live;
         let timeout = self.plan.timeout.filter(|_| !planted!(LosesRunTimeout));
         self.state.timers.extend(timeout.map(|span| (now.plus(span), Timer::Run)));
@@ -305,53 +222,7 @@ impl Run {
         self.state.timers.clear();
     }
 
-    /// What has no result that stays starts over. Costs the graph once.
-    fn reopen(&mut self, now: Timestamp) {
-        let plan = self.plan.clone();
-        self.state.finished_at = None;
-        self.state.error = None;
-        self.state.failures.clear();
-        self.go_live(now);
-        for ix in self.arena() {
-            if !self.task(ix).is_kept() || (planted!(ReopenRunsSuccessesAgain) && self.task(ix).attempt > 0) {
-                let node = plan.node(self.task(ix).node);
-                self.task_mut(ix).reset(node);
-                self.task_mut(ix).attempt *= u32::from(!planted!(ReopenForgetsAttempts));
-                self.state.open += 1;
-            }
-        }
-        let told: Vec<bool> = self.state.tasks.iter().map(|task| task.told).collect();
-        self.state.untaken.retain(|(_, from), _| told[from.index()]);
-        for ix in self.arena() {
-            self.recount(ix);
-        }
-        for ix in self.arena() {
-            if self.task(ix).is_kept() && !told[ix.index()] {
-                self.count_for_dependents(ix);
-            }
-        }
-        for ix in self.arena() {
-            self.decide(ix);
-        }
-    }
-
-    /// Counts what is known of a task's dependencies when the run is reopened: those whose result stays.
-    fn recount(&mut self, ix: TaskIx) {
-        let plan = self.plan.clone();
-        let incoming = &plan.node(self.task(ix).node).incoming;
-        let mut counts = Counts::of(incoming.len());
-        for edge in incoming {
-            let from = Self::sibling(ix, edge.from);
-            match self.task(from).told {
-                true if self.state.untaken.contains_key(&(ix, from)) => counts.add(EdgeEnd::Skipped),
-                true => counts.add(EdgeEnd::Succeeded),
-                false => {}
-            }
-        }
-        self.task_mut(ix).counts = counts;
-    }
-
     pub(super) fn arena(&self) -> impl Iterator<Item = TaskIx> + use<> {
-        (0..u32::try_from(self.state.tasks.len()).expect("fits: see Plan::compile")).map(TaskIx)
+        (0..index(self.state.tasks.len())).map(TaskIx)
     }
 }

@@ -73,7 +73,9 @@ impl Fold {
             return None;
         }
         let is_read = match (&self.run, &event.task_id) {
-            (Some(run), Some(task)) => run.find(task).is_some_and(|ix| run.task(ix).readers > 0),
+            (Some(run), Some(task)) => {
+                run.find(task).is_some_and(|ix| run.task(ix).readers > 0 || run.task(ix).parent.is_some())
+            }
             (_, None) => matches!(event.kind, EventKind::RunCreated(_)),
             (None, Some(_)) => false,
         };
@@ -133,18 +135,19 @@ impl Run {
             };
             let status = self.task(ix).status;
             return match &event.kind {
-                kind if !kind.name().starts_with("task.") => impossible("an event of a run names a task"),
+                kind if kind.name().starts_with("run.") => impossible("an event of a run names a task"),
                 _ if self.status().is_terminal() => impossible("the run has ended"),
+                EventKind::LoopIterated { .. } if status == Status::Succeeded => Ok(()),
                 _ if status.is_terminal() => impossible("the task has ended"),
                 EventKind::TaskStarted {} if status == Status::Running => impossible("the task runs already"),
-                EventKind::TaskRetrying { .. } | EventKind::TaskSucceeded { .. } if status != Status::Running => {
-                    impossible("the task does not run")
-                }
+                EventKind::TaskRetrying { .. } if status != Status::Running => impossible("the task does not run"),
+                EventKind::TaskSucceeded { .. } if status == Status::Pending => impossible("the task has not begun"),
+                EventKind::TaskSignaled { .. } if status != Status::Waiting => impossible("the task does not wait"),
                 _ => Ok(()),
             };
         }
         match &event.kind {
-            kind if kind.name().starts_with("task.") => impossible("an event of a task names none"),
+            kind if !kind.name().starts_with("run.") => impossible("an event of a task names none"),
             EventKind::RunCreated(_) => impossible("the run exists already"),
             EventKind::RunReopened {} if !self.status().is_terminal() => impossible("the run has not ended"),
             EventKind::RunReopened {} => Ok(()),

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-use super::{Input, Phase, Rejected, Run, TaskIx, Timer, join::Verdict, task::ENGINE_LOSSES_MAX};
+use super::{
+    Input, Phase, Rejected, Run, TaskIx, Timer,
+    join::Verdict,
+    scope::ScopeIx,
+    task::{ENGINE_LOSSES_MAX, Parts},
+};
 use crate::{
     event::{CancelCause, Event, EventKind},
     ids::{NodeId, TaskId},
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
+    payload::Payload,
     plan::RetryRule,
+    spec::OnExhausted,
     status::Status,
     time::Timestamp,
 };
@@ -18,6 +25,12 @@ struct Failure {
     lost: Option<Loss>,
     usage: Usage,
     jitter: f64,
+}
+
+impl Failure {
+    fn of(error: TaskError) -> Self {
+        Self { error, lost: None, usage: Usage::default(), jitter: 0.0 }
+    }
 }
 
 impl Run {
@@ -32,6 +45,7 @@ impl Run {
                 self.end_of_attempt(&mut events, ix, outcome, jitter, now);
             }
             Input::Woke { jitter } => self.fire_timers(&mut events, jitter, now),
+            Input::Signal { to, data } => self.signal(&mut events, &to, &data, now)?,
             Input::Cancel { reason } => match self.state.phase {
                 Phase::Ended(_) => return Err(Rejected::Ended),
                 Phase::Stopping { .. } => return Err(Rejected::Stopping),
@@ -83,8 +97,13 @@ impl Run {
                 Failure { error: TaskError::new(ErrorKind::Cancelled, "too late"), lost: None, usage, jitter }
             }
             TaskOutcome::Succeeded { output, usage, warnings } => {
-                let kind = EventKind::TaskSucceeded { output, usage, warnings };
-                self.record_about(events, now, ix, Some(self.task(ix).attempt), kind);
+                match self.refusal(ix, &output) {
+                    Some(error) => self.fail_for_good(events, ix, Failure { error, lost: None, usage, jitter }, now),
+                    None => {
+                        let kind = EventKind::TaskSucceeded { output, usage, warnings };
+                        self.record_about(events, now, ix, Some(self.task(ix).attempt), kind);
+                    }
+                }
                 return;
             }
             TaskOutcome::Failed { error, usage } => Failure { error, lost: None, usage, jitter },
@@ -98,6 +117,44 @@ impl Run {
             }
         };
         self.fail_attempt(events, ix, failure, now);
+    }
+
+    /// Records the result of a task that no adapter carried out.
+    pub(super) fn conclude(
+        &mut self,
+        events: &mut Vec<Event>,
+        ix: TaskIx,
+        result: Result<Payload, TaskError>,
+        now: Timestamp,
+    ) {
+        let result = result.and_then(|output| match self.refusal(ix, &output) {
+            Some(error) => Err(error),
+            None => Ok(output),
+        });
+        match result {
+            Ok(output) => {
+                let kind = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new() };
+                self.record_about(events, now, ix, None, kind);
+            }
+            Err(error) => self.fail_for_good(events, ix, Failure::of(error), now),
+        }
+    }
+
+    /// A result is none if the loop that it ends would have to go round once more than it may.
+    fn refusal(&self, ix: TaskIx, output: &Payload) -> Option<TaskError> {
+        let back = self.node_of(ix).loop_back.as_ref().filter(|_| self.is_member(ix) && !self.is_stopping())?;
+        match self.wants_round(ix, back, Some(output)) {
+            Err(error) => Some(self.no_answer(ix, "the condition of the loop", &error)),
+            Ok(true) if self.task(ix).round >= back.most && back.on_exhausted == OnExhausted::Fail => {
+                let message = format!(
+                    "the loop that ends at `{}` would go on after {} iterations",
+                    self.node_of(ix).id,
+                    back.most
+                );
+                Some(TaskError::new(ErrorKind::Limit, message))
+            }
+            Ok(_) => None,
+        }
     }
 
     fn fail_attempt(&mut self, events: &mut Vec<Event>, ix: TaskIx, failure: Failure, now: Timestamp) {
@@ -150,7 +207,7 @@ impl Run {
             );
         }
         let task = self.task(ix);
-        let has_begun = task.status == Status::Running || task.due.is_some();
+        let has_begun = task.parts.is_none() && (task.status == Status::Running || task.due.is_some());
         let attempt = has_begun.then_some(task.attempt);
         let continue_with = match self.stand_in(ix, &error) {
             Ok(output) => output,
@@ -185,7 +242,13 @@ impl Run {
                     let message = format!("the task did not end within its deadline_seconds: {limit}");
                     let mut error = TaskError::new(ErrorKind::Timeout, message);
                     error.retryable = false;
-                    self.fail_for_good(events, ix, Failure { error, lost: None, usage: Usage::default(), jitter }, now);
+                    self.cancel_parts(events, ix, now);
+                    self.fail_for_good(events, ix, Failure::of(error), now);
+                }
+                Timer::Wait(ix) => self.stop_waiting(events, ix, now),
+                Timer::Iterate(ix) => {
+                    self.state.timers.remove(&(due, timer));
+                    self.next_iteration(events, ix, now);
                 }
             }
             // What was due first comes first, with all that follows from it: the run may have ended before its own timer.
@@ -196,46 +259,107 @@ impl Run {
     /// Nothing new starts. What waits is over at once; what runs is no longer owed, and its end is awaited.
     fn stop(&mut self, events: &mut Vec<Event>, by: CancelCause, reason: String, now: Timestamp) {
         self.record(events, now, EventKind::RunCancelling { by, reason });
-        let waits = |ix: &TaskIx| self.task(*ix).status == Status::Pending && !planted!(CancelForgetsWhatWaits);
+        let waits = |ix: &TaskIx| {
+            let is_live = !self.task(*ix).status.is_terminal() && !self.state.running.contains(ix);
+            is_live && !planted!(CancelForgetsWhatWaits)
+        };
         let waiting: Vec<TaskIx> = self.arena().filter(waits).collect();
         for ix in waiting {
             self.record_about(events, now, ix, None, EventKind::TaskCancelled { usage: Usage::default() });
         }
     }
 
+    /// What is under way inside a task is not wanted any more.
+    fn cancel_parts(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
+        for part in self.parts_under_way(ix) {
+            let attempt = self.state.running.contains(&part).then_some(self.task(part).attempt);
+            self.record_about(events, now, part, attempt, EventKind::TaskCancelled { usage: Usage::default() });
+        }
+    }
+
+    fn next_iteration(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
+        let iteration = match &self.task(ix).parts {
+            Some(Parts::Iteration { number, .. }) => number + 1,
+            _ => 1,
+        };
+        self.record_about(events, now, ix, None, EventKind::LoopIterated { iteration });
+    }
+
+    /// A loop goes round: what still runs in its body belongs to the old round.
+    fn next_round(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
+        let plan = self.plan.clone();
+        let Some(back) = &plan.node(self.task(ix).node).loop_back else { return };
+        for &node in &back.body {
+            let inside = self.sibling(ix, node);
+            self.cancel_parts(events, inside, now);
+            if !self.task(inside).status.is_terminal() {
+                let attempt = self.state.running.contains(&inside).then_some(self.task(inside).attempt);
+                self.record_about(events, now, inside, attempt, EventKind::TaskCancelled { usage: Usage::default() });
+            }
+        }
+        let iteration = self.task(ix).round + 1;
+        self.record_about(events, now, ix, None, EventKind::LoopIterated { iteration });
+    }
+
     /// Records what follows from what was recorded, until nothing does: skips, conditions that cannot be evaluated, the
     /// stop that a failure means, and the end of the run.
     pub(super) fn settle(&mut self, events: &mut Vec<Event>, now: Timestamp) {
-        while let Some((ix, verdict)) = self.state.verdicts.pop_first() {
-            match verdict {
-                Verdict::Skip(reason) => self.record_about(events, now, ix, None, EventKind::TaskSkipped { reason }),
-                Verdict::Fail(error) => {
-                    let failure = Failure { error, lost: None, usage: Usage::default(), jitter: 0.0 };
-                    self.fail_for_good(events, ix, failure, now);
-                }
-            }
-        }
+        self.follow_up(events, now);
         if self.plan.cancel_on_failure
-            && self.state.open > 0
+            && self.scope(ScopeIx::ROOT).open > 0
             && self.state.phase == Phase::Live
             && events
                 .iter()
                 .any(|event| matches!(event.kind, EventKind::TaskFailed { .. } | EventKind::TaskSkipped { .. }))
-            && let Some(error) = self.unhandled_failure()
+            && let Some(error) = self.unhandled_failure(ScopeIx::ROOT)
         {
             let node = error.node.as_ref().map_or("", NodeId::as_str);
             self.stop(events, CancelCause::Failure, format!("{node} failed: {}", error.message), now);
         }
-        let running = if planted!(EndsWhileSomethingRuns) { self.state.running.len() } else { 0 };
-        if self.state.open == running && !self.status().is_terminal() {
+        let state = &self.state;
+        let nothing_runs = state.running.is_empty() || planted!(EndsWhileSomethingRuns);
+        let open = self.scope(ScopeIx::ROOT).open;
+        let ended = open == 0 || (planted!(EndsWhileSomethingRuns) && open == state.running.len());
+        if ended && nothing_runs && !self.status().is_terminal() {
             let kind = self.ending();
             self.record(events, now, kind);
+        } else if self.waits_only() {
+            self.record(events, now, EventKind::RunWaiting {});
         }
+    }
+
+    /// Records what is decided, and what follows from that.
+    fn follow_up(&mut self, events: &mut Vec<Event>, now: Timestamp) {
+        while let Some((ix, verdict)) = self.state.verdicts.pop_first() {
+            match verdict {
+                Verdict::Skip(reason) => self.record_about(events, now, ix, None, EventKind::TaskSkipped { reason }),
+                Verdict::Fail(error) => self.fail_for_good(events, ix, Failure::of(error), now),
+                Verdict::Map(n) => self.record_about(events, now, ix, None, EventKind::TaskMapped { n }),
+                Verdict::Iterate => self.next_iteration(events, ix, now),
+                Verdict::Open => self.record_about(events, now, ix, None, EventKind::TaskStarted {}),
+                Verdict::Wait => match self.question(ix, now) {
+                    Ok(waiting) => self.record_about(events, now, ix, None, EventKind::TaskWaiting(waiting)),
+                    Err(error) => self.fail_for_good(events, ix, Failure::of(error), now),
+                },
+                Verdict::Conclude => {
+                    let result = self.result_of(ix);
+                    self.conclude(events, ix, result, now);
+                }
+                Verdict::Again => self.next_round(events, ix, now),
+            }
+        }
+    }
+
+    /// Does nothing run, and will nothing unless somebody answers or time passes?
+    fn waits_only(&self) -> bool {
+        let state = &self.state;
+        let is_quiet = state.running.is_empty() && state.ready.is_empty() && state.delayed.is_empty();
+        state.phase == Phase::Live && is_quiet && !state.waiting.is_empty() && !state.is_idle
     }
 
     /// How a run ends whose tasks have all ended.
     fn ending(&self) -> EventKind {
-        let failure = || self.unhandled_failure();
+        let failure = || self.unhandled_failure(ScopeIx::ROOT);
         match &self.state.phase {
             Phase::Stopping { by: CancelCause::Request, reason } => EventKind::RunCancelled { reason: reason.clone() },
             Phase::Stopping { by: CancelCause::Deadline, reason } => {
@@ -246,7 +370,7 @@ impl Run {
             },
             _ => match failure() {
                 Some(error) => EventKind::RunFailed { error },
-                None => match self.outputs() {
+                None => match self.outputs(ScopeIx::ROOT) {
                     Ok(outputs) => EventKind::RunSucceeded { outputs },
                     Err(error) => EventKind::RunFailed { error },
                 },
@@ -254,9 +378,13 @@ impl Run {
         }
     }
 
-    /// The first failure that nothing takes care of, whatever comes.
-    fn unhandled_failure(&self) -> Option<TaskError> {
-        let ix = *self.state.failures.iter().find(|&&ix| !self.is_handled(ix) && !planted!(ReportsFailureAsSuccess))?;
+    /// The first failure in a scope that nothing takes care of, whatever comes.
+    pub(super) fn unhandled_failure(&self, scope: ScopeIx) -> Option<TaskError> {
+        let ix = *self
+            .scope(scope)
+            .failures
+            .iter()
+            .find(|&&ix| !self.is_handled(ix) && !planted!(ReportsFailureAsSuccess))?;
         let id = &self.node_of(ix).id;
         let mut error = match &self.task(ix).error {
             Some(error) => error.clone(),
@@ -281,7 +409,7 @@ impl Run {
         let dependents = self.node_of(ix).dependents.iter();
         dependents
             .filter(|edge| self.plan.node(edge.to).join.handles_failure())
-            .map(move |edge| Self::sibling(ix, edge.to))
+            .map(move |edge| self.sibling(ix, edge.to))
             .filter(move |&to| !self.state.untaken.contains_key(&(to, ix)))
     }
 
@@ -289,7 +417,7 @@ impl Run {
         self.push(events, Event { seq: self.state.version + 1, time: now, task_id: None, attempt: None, kind });
     }
 
-    fn record_about(
+    pub(super) fn record_about(
         &mut self,
         events: &mut Vec<Event>,
         now: Timestamp,

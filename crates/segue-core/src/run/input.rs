@@ -1,5 +1,7 @@
 //! What comes in, what goes out, and what is refused.
 
+use serde_json::Value;
+
 use crate::{ids::TaskId, outcome::TaskOutcome, time::Timestamp};
 
 /// Something that happened to a run.
@@ -26,6 +28,13 @@ pub enum Input {
         /// As above, for what fails because of it.
         jitter: f64,
     },
+    /// Somebody, or something, says what a task waits for.
+    Signal {
+        /// To whom.
+        to: Address,
+        /// What. To an approval: `{"decision": "approve" | "reject", "form"?, "by"?, "comment"?}`.
+        data: Value,
+    },
     /// Somebody wants the run to stop.
     Cancel {
         /// Why, for the log.
@@ -33,6 +42,15 @@ pub enum Input {
     },
     /// Somebody wants an ended run to go on: what succeeded keeps its result, the rest runs.
     Reopen,
+}
+
+/// Whom a signal is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// The task.
+    Task(TaskId),
+    /// Every task that waits for an event of this name.
+    Event(String),
 }
 
 /// What the world owes a run.
@@ -66,6 +84,12 @@ pub enum Rejected {
     /// The task may not start now.
     #[error("the task is not ready")]
     NotReady,
+    /// Nothing waits for this signal: it was answered before, or never asked for.
+    #[error("nothing waits for this")]
+    NobodyWaits,
+    /// The answer does not fit the question; [`Run::check_answer`](super::Run::check_answer) says why.
+    #[error("the answer does not fit the question")]
+    BadAnswer,
     /// The run has ended.
     #[error("the run has ended")]
     Ended,

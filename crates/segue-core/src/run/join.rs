@@ -36,6 +36,18 @@ pub(super) enum Decision {
 pub(super) enum Verdict {
     Skip(SkipReason),
     Fail(TaskError),
+    /// `foreach` has this many items.
+    Map(u32),
+    /// The next iteration of `repeat`.
+    Iterate,
+    /// The members of a group.
+    Open,
+    /// An answer, a time or a signal is awaited.
+    Wait,
+    /// All parts have ended.
+    Conclude,
+    /// The body of a loop runs once more.
+    Again,
 }
 
 impl Counts {

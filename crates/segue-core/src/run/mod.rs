@@ -32,12 +32,17 @@ macro_rules! planted {
     };
 }
 
+mod answer;
 mod apply;
+mod decide;
 mod fold;
 mod handle;
 mod input;
 mod join;
+mod nest;
+mod reopen;
 mod rows;
+mod scope;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -52,16 +57,16 @@ use serde_json::{Map, Value};
 
 pub use self::{
     fold::{Fold, FoldError},
-    input::{Command, Input, Rejected},
+    input::{Address, Command, Input, Rejected},
     values::Rendered,
 };
-use self::{join::Verdict, task::Task};
+use self::{join::Verdict, scope::Scope, task::Task};
 use crate::{
     event::{CancelCause, Event, EventKind, RunCreated},
     ids::{RunId, TaskId},
     outcome::{TaskError, Usage},
     payload::Payload,
-    plan::{NodeIx, Plan, PlanNode},
+    plan::{BlockIx, NodeIx, Plan, PlanNode},
     status::Status,
     time::Timestamp,
 };
@@ -96,14 +101,20 @@ struct State {
     finished_at: Option<Timestamp>,
     error: Option<TaskError>,
     usage: Usage,
+    /// The arena: the workflow's own nodes first, then whatever a group, a `foreach` or a `repeat` adds.
     tasks: Vec<Task>,
-    /// Tasks that have not ended.
-    open: usize,
+    /// The tasks that were added, by id. One that is made again takes the place of the old one.
+    added: BTreeMap<TaskId, TaskIx>,
+    /// The workflow's own scope, then one a group that has begun.
+    scopes: Vec<Scope>,
     /// May start now, in the order of the plan.
     ready: BTreeSet<TaskIx>,
     /// May start at the given time.
     delayed: BTreeSet<(Timestamp, TaskIx)>,
     running: BTreeSet<TaskIx>,
+    waiting: BTreeSet<TaskIx>,
+    /// `run.waiting` is the last word: nothing runs, something waits.
+    is_idle: bool,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// Decided by a fact that is in the log, but not recorded yet: skips, and conditions that cannot be evaluated.
     /// Empty between two inputs.
@@ -111,8 +122,6 @@ struct State {
     /// Edges that were not taken when their source ended, as (target, source): their condition was false, or, with an
     /// error, could not be evaluated.
     untaken: BTreeMap<(TaskIx, TaskIx), Option<Box<TaskError>>>,
-    /// What may fail the run, in the order in which it happened.
-    failures: Vec<TaskIx>,
 }
 
 /// Where a run stands.
@@ -135,6 +144,10 @@ enum Timer {
     Attempt(TaskIx),
     /// The task has taken too long, over all its attempts.
     Deadline(TaskIx),
+    /// The waiting is over.
+    Wait(TaskIx),
+    /// The pause before the next iteration is over.
+    Iterate(TaskIx),
     /// The run has.
     Run,
 }
@@ -151,14 +164,14 @@ impl Run {
     }
 
     fn empty(plan: Arc<Plan>, id: RunId, created: RunCreated, created_at: Timestamp) -> Self {
-        let tasks: Vec<Task> = plan
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(ix, node)| {
-                Task::new(NodeIx(u32::try_from(ix).expect("fits: see Plan::compile")), node, plan.readers[ix])
+        let root = plan.block(BlockIx::ROOT);
+        let tasks: Vec<Task> = (0..root.len)
+            .map(|at| {
+                let node = plan.node(NodeIx(root.first.0 + index(at)));
+                Task::new(node.task_id.clone(), NodeIx(index(at)), node, plan.readers[at])
             })
             .collect();
+        let scopes = vec![Scope::new(BlockIx::ROOT, 0, root.len, None)];
         let state = State {
             version: 0,
             phase: Phase::Created,
@@ -169,15 +182,17 @@ impl Run {
             finished_at: None,
             error: None,
             usage: Usage::default(),
-            open: tasks.len(),
             tasks,
+            added: BTreeMap::new(),
+            scopes,
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             running: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            is_idle: false,
             timers: BTreeSet::new(),
             verdicts: BTreeMap::new(),
             untaken: BTreeMap::new(),
-            failures: Vec::new(),
         };
         Self { plan, id, state }
     }
@@ -211,6 +226,7 @@ impl Run {
     pub fn status(&self) -> Status {
         match &self.state.phase {
             Phase::Created => Status::Pending,
+            Phase::Live if self.state.is_idle => Status::Waiting,
             Phase::Live | Phase::Stopping { .. } => Status::Running,
             Phase::Ended(status) => *status,
         }
@@ -276,7 +292,8 @@ impl Run {
     }
 
     fn find(&self, task: &TaskId) -> Option<TaskIx> {
-        self.plan.by_id.get(task.as_str()).map(|ix| TaskIx(ix.0))
+        let own = self.plan.by_id.get(task.as_str()).filter(|&&node| self.plan.node(node).block == BlockIx::ROOT);
+        own.map(|node| TaskIx(node.0)).or_else(|| self.state.added.get(task).copied())
     }
 
     fn task(&self, ix: TaskIx) -> &Task {
@@ -292,12 +309,12 @@ impl Run {
     }
 
     fn task_id(&self, ix: TaskIx) -> &TaskId {
-        &self.node_of(ix).task_id
+        &self.task(ix).id
     }
 
-    /// The task of `node` in the scope of `beside`.
-    const fn sibling(_beside: TaskIx, node: NodeIx) -> TaskIx {
-        TaskIx(node.0)
+    /// The task of `node` in the scope of `beside`; both are of one block.
+    fn sibling(&self, beside: TaskIx, node: NodeIx) -> TaskIx {
+        self.scope_of(beside).member(&self.plan, node)
     }
 }
 
@@ -313,4 +330,8 @@ fn params_of(inputs: &Payload) -> Arc<Map<String, Value>> {
         Some(Value::Object(params)) => Arc::new(params.clone()),
         _ => Arc::default(),
     }
+}
+
+fn index(at: usize) -> u32 {
+    u32::try_from(at).expect("a run has fewer than 2^32 tasks")
 }

@@ -1,6 +1,6 @@
 //! The summary that stores keep beside the log: a view of the state, written in the commit that changes it.
 
-use super::{Phase, Run, TaskIx};
+use super::{Phase, Run, TaskIx, scope::ScopeIx};
 use crate::{
     event::Event,
     ports::{RunRow, TaskRow},
@@ -22,8 +22,8 @@ impl Run {
             finished_at: state.finished_at,
             error: state.error.clone(),
             usage: state.usage,
-            tasks_total: count(state.tasks.len()),
-            tasks_done: count(state.tasks.len() - state.open),
+            tasks_total: self.scope(ScopeIx::ROOT).len,
+            tasks_done: self.scope(ScopeIx::ROOT).len - count(self.scope(ScopeIx::ROOT).open),
         }
     }
 

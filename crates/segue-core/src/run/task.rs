@@ -1,6 +1,13 @@
 //! One task's state.
 
+use std::{collections::VecDeque, sync::Arc};
+
+use serde_json::Value;
+
+use super::{TaskIx, scope::ScopeIx};
 use crate::{
+    event::Waiting,
+    ids::TaskId,
     outcome::{TaskError, Usage},
     payload::Payload,
     plan::{NodeIx, PlanNode},
@@ -12,10 +19,71 @@ use crate::{
 /// After this many engines have died over one task it is quarantined: it may be what kills them.
 pub(super) const ENGINE_LOSSES_MAX: u32 = 3;
 
+/// A node of several parts is carried out layer by layer, from the outermost inwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// `foreach`: its parts are the instances.
+    Map,
+    /// `repeat`: its parts are the iterations.
+    Repeat,
+    /// What the node does.
+    Work,
+}
+
+impl Layer {
+    /// The first layer of a node: that of the task which others depend on.
+    pub(super) const fn outermost(node: &PlanNode) -> Self {
+        match (&node.foreach, &node.repeat) {
+            (Some(_), _) => Self::Map,
+            (None, Some(_)) => Self::Repeat,
+            (None, None) => Self::Work,
+        }
+    }
+
+    /// The layer inside this one.
+    pub(super) const fn inner(self, node: &PlanNode) -> Self {
+        match self {
+            Self::Map if node.repeat.is_some() => Self::Repeat,
+            _ => Self::Work,
+        }
+    }
+}
+
+/// The parts of a task that has begun.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Parts {
+    /// One an item, side by side.
+    Instances {
+        items: Vec<Arc<Value>>,
+        first: TaskIx,
+        /// Instances that have not begun, in order.
+        queue: VecDeque<TaskIx>,
+        /// Instances that have begun and not ended.
+        live: usize,
+        /// Instances that have not ended.
+        open: usize,
+    },
+    /// One after the other.
+    Iteration { current: TaskIx, number: u32, previous: Option<Payload> },
+    /// The members of a group.
+    Group(ScopeIx),
+}
+
 /// A task as the log tells it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Task {
+    pub(super) id: TaskId,
     pub(super) node: NodeIx,
+    pub(super) layer: Layer,
+    pub(super) scope: ScopeIx,
+    /// Of an instance or an iteration: the task whose part it is.
+    pub(super) parent: Option<TaskIx>,
+    /// Of an instance: its index. Of an iteration: its number.
+    pub(super) number: u32,
+    /// How often a loop edge has brought it here, from 1; 0 outside of loops.
+    pub(super) round: u32,
+    pub(super) parts: Option<Parts>,
+    pub(super) waiting: Option<Waiting>,
     pub(super) status: Status,
     /// The last attempt that began; counts on when the run is reopened.
     pub(super) attempt: u32,
@@ -46,9 +114,17 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(ix: NodeIx, node: &PlanNode, readers: u32) -> Self {
+    pub(super) fn new(id: TaskId, ix: NodeIx, node: &PlanNode, readers: u32) -> Self {
         Self {
+            id,
             node: ix,
+            layer: Layer::outermost(node),
+            scope: ScopeIx::ROOT,
+            parent: None,
+            number: 0,
+            round: u32::from(node.is_in_loop),
+            parts: None,
+            waiting: None,
             status: Status::Pending,
             attempt: 0,
             failures: 0,
@@ -74,9 +150,18 @@ impl Task {
         self.status == Status::Succeeded || self.continues
     }
 
-    /// Starts over, for a reopened run. Attempts and consumption count on.
+    /// Starts over, in a reopened run or a further round of a loop. Attempts and consumption count on.
     pub(super) fn reset(&mut self, node: &PlanNode) {
-        let fresh = Self::new(self.node, node, self.readers);
-        *self = Self { attempt: self.attempt, usage: self.usage, ..fresh };
+        let fresh = Self::new(self.id.clone(), self.node, node, self.readers);
+        *self = Self {
+            layer: self.layer,
+            scope: self.scope,
+            parent: self.parent,
+            number: self.number,
+            round: self.round,
+            attempt: self.attempt,
+            usage: self.usage,
+            ..fresh
+        };
     }
 }

@@ -1,6 +1,7 @@
 //! The kernel's rules, one test a rule: a workflow, what the world does, and the log that must come out.
 
 mod found;
+mod nest;
 
 use std::{sync::Arc, time::Duration};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Run, TaskIx, join::EdgeEnd};
+use super::{Run, TaskIx, join::EdgeEnd, scope::ScopeIx, task::Parts};
 use crate::{
     event::{SkipCode, SkipReason},
     expr::{ExprError, Expression, NodeView, References, RunView, Scope},
@@ -34,10 +34,10 @@ impl Run {
         let node = self.node_of(ix);
         let inputs = node
             .inputs
-            .render(&self.scope(ix, node.inputs.references(), None))
+            .render(&self.scope_for(ix, node.inputs.references()))
             .map_err(|error| TaskError::new(ErrorKind::InvalidInput, format!("inputs of `{}`: {error}", node.id)))?;
         let material = match node.takes_material {
-            true => node.incoming.iter().filter_map(|edge| self.material(Self::sibling(ix, edge.from))).collect(),
+            true => node.incoming.iter().filter_map(|edge| self.material(self.sibling(ix, edge.from))).collect(),
             false => Vec::new(),
         };
         Ok(Rendered { inputs, material })
@@ -49,32 +49,37 @@ impl Run {
     }
 
     pub(super) fn is_true(&self, condition: &Expression, ix: TaskIx) -> Result<bool, ExprError> {
-        condition.is_true(&self.scope(ix, condition.references(), None))
+        condition.is_true(&self.scope_for(ix, condition.references()))
     }
 
     /// `on_failure: continue`: the output that stands in for what failed with `error`.
     pub(super) fn stand_in(&self, ix: TaskIx, error: &TaskError) -> Result<Option<Payload>, TaskError> {
         let node = self.node_of(ix);
         let Some(template) = &node.continue_with else { return Ok(None) };
-        let scope = self.scope(ix, template.references(), Some(error));
+        let mut scope = self.scope_for(ix, template.references());
+        scope.extra.push(("error", Arc::new(error_value(error))));
         template.render(&scope).map(|value| Some(Payload::from_arc(value))).map_err(|wrong| {
             let message = format!("on_failure.output of `{}`: {wrong} (after: {error})", node.id);
             TaskError::new(ErrorKind::InvalidInput, message)
         })
     }
 
-    /// The run's outputs: those that the workflow declares, else those of its final nodes that have one.
-    pub(super) fn outputs(&self) -> Result<Payload, TaskError> {
-        match &self.plan.outputs {
+    /// The outputs of a scope whose tasks have ended: those that the workflow or the group declares, else those of its
+    /// final nodes that have one.
+    pub(super) fn outputs(&self, scope: ScopeIx) -> Result<Payload, TaskError> {
+        let scope = self.scope(scope);
+        match &self.plan.block(scope.block).outputs {
             Outputs::Declared(template) => {
-                let scope = self.scope(TaskIx(0), template.references(), None);
-                template.render(&scope).map(Payload::from_arc).map_err(|error| {
-                    TaskError::new(ErrorKind::InvalidInput, format!("outputs of the workflow: {error}"))
+                let values = self.scope_for(TaskIx(scope.base), template.references());
+                template.render(&values).map(Payload::from_arc).map_err(|error| {
+                    let whose = scope.owner.map_or("outputs of the workflow".to_owned(), |owner| {
+                        format!("`group.output` of `{}`", self.task_id(owner))
+                    });
+                    TaskError::new(ErrorKind::InvalidInput, format!("{whose}: {error}"))
                 })
             }
             Outputs::Sinks(sinks) => {
-                let tasks = sinks.iter().map(|&node| Self::sibling(TaskIx(0), node));
-                let outputs = tasks.filter_map(|ix| self.material(ix));
+                let outputs = sinks.iter().filter_map(|&node| self.material(scope.member(&self.plan, node)));
                 let outputs: Map<String, Value> =
                     outputs.map(|(id, value)| (id.to_string(), Value::clone(&value))).collect();
                 Ok(Payload::new(Value::Object(outputs)))
@@ -82,28 +87,64 @@ impl Run {
         }
     }
 
-    fn scope(&self, beside: TaskIx, references: &References, error: Option<&TaskError>) -> Scope {
+    /// The names that an expression of `ix` sees, as far as it uses them.
+    pub(super) fn scope_for(&self, ix: TaskIx, references: &References) -> Scope {
         let nodes = references.nodes.iter().filter_map(|id| {
-            let ix = Self::sibling(beside, *self.plan.by_id.get(id)?);
-            Some((id.clone(), self.view(ix)))
+            let seen = self.visible(ix, *self.plan.by_id.get(id)?)?;
+            Some((id.clone(), self.view(seen)))
         });
         let status = match self.status() {
             // The run's outputs are rendered when all tasks have ended and the end itself is not recorded yet.
-            Status::Pending => Status::Running,
+            Status::Pending | Status::Waiting => Status::Running,
             status => status,
         };
         Scope {
             params: self.state.params.clone(),
             run: RunView { id: self.id.to_string(), workflow_id: self.plan.workflow_id.to_string(), status },
             nodes: nodes.collect(),
-            extra: error.map(|error| ("error", Arc::new(error_value(error)))).into_iter().collect(),
+            extra: if references.names.is_empty() { Vec::new() } else { self.surroundings(ix) },
         }
+    }
+
+    /// `item` and `index` of the nearest instance around `ix`, `iteration` and `previous` of the nearest iteration.
+    fn surroundings(&self, ix: TaskIx) -> Vec<(&'static str, Arc<Value>)> {
+        let mut found: Vec<(&'static str, Arc<Value>)> = Vec::new();
+        let mut add = |name, value: &dyn Fn() -> Arc<Value>| {
+            if found.iter().all(|(known, _)| *known != name) {
+                found.push((name, value()));
+            }
+        };
+        let mut part = Some(ix);
+        while let Some(ix) = part {
+            let task = self.task(ix);
+            if task.round > 0 {
+                add("iteration", &|| Arc::new(task.round.into()));
+            }
+            match task.parent.map(|whole| &self.task(whole).parts) {
+                Some(Some(Parts::Instances { items, .. })) => {
+                    add("item", &|| items.get(task.number as usize).cloned().unwrap_or_default());
+                    add("index", &|| Arc::new(task.number.into()));
+                }
+                Some(Some(Parts::Iteration { previous, .. })) => {
+                    add("iteration", &|| Arc::new(task.number.into()));
+                    add("previous", &|| previous.as_ref().and_then(Payload::value).cloned().unwrap_or_default());
+                }
+                _ => {}
+            }
+            part = self.parent(ix);
+        }
+        found
+    }
+
+    /// What a task produced; `null` if nothing, or nothing that anybody may still read.
+    pub(super) fn value(&self, ix: TaskIx) -> Arc<Value> {
+        self.task(ix).output.as_ref().and_then(Payload::value).cloned().unwrap_or_default()
     }
 
     fn view(&self, ix: TaskIx) -> NodeView {
         let task = self.task(ix);
         NodeView {
-            output: task.output.as_ref().and_then(Payload::value).cloned().unwrap_or_default(),
+            output: self.value(ix),
             status: task.status,
             error: task.error.as_ref().map(|error| Arc::new(error_value(error))),
             attempts: task.attempt,
@@ -123,7 +164,7 @@ impl Run {
             _ => None,
         };
         let because = decisive.and_then(|end| {
-            let mut dependencies = node.incoming.iter().map(|edge| Self::sibling(ix, edge.from));
+            let mut dependencies = node.incoming.iter().map(|edge| self.sibling(ix, edge.from));
             let found = dependencies.find(|&from| {
                 let untaken = self.state.untaken.contains_key(&(ix, from));
                 self.task(from).told && if untaken { EdgeEnd::Skipped } else { self.edge_end(from) } == end

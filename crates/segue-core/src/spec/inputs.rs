@@ -15,15 +15,20 @@ pub(crate) struct Misfit {
 
 /// The values of all params of `spec` from what is given to a start. Gives all problems at once, with JSON Pointers into
 /// `given`. A param that is neither given nor has a default, and need not be given, is `null`.
-pub fn resolve_inputs(
-    spec: &WorkflowSpec,
+pub fn resolve_inputs(spec: &WorkflowSpec, given: Map<String, Value>) -> Result<Map<String, Value>, Vec<Diagnostic>> {
+    resolve_form(&spec.params, given)
+}
+
+/// As [`resolve_inputs`], for any set of typed fields: the form of an approval.
+pub fn resolve_form(
+    params: &Map<String, Value>,
     mut given: Map<String, Value>,
 ) -> Result<Map<String, Value>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let mut nearest = Nearest::default();
-    for name in given.keys().filter(|name| !spec.params.contains_key(*name)) {
+    for name in given.keys().filter(|name| !params.contains_key(*name)) {
         let message = format!("the workflow takes no input `{name}`");
-        let help = nearest.help(name, spec.params.keys().map(String::as_str)).unwrap_or_else(|| listed(spec));
+        let help = nearest.help(name, params.keys().map(String::as_str)).unwrap_or_else(|| listed(params));
         problems.push(Problem::new(&codes::UNKNOWN_INPUT, pointer_to(name), message).help(help));
     }
     let mut inputs = Map::with_capacity(spec.params.len());
@@ -66,11 +71,11 @@ fn pointer_to(name: &str) -> String {
     super::problem::At::ROOT.key(name).to_string()
 }
 
-fn listed(spec: &WorkflowSpec) -> String {
-    if spec.params.is_empty() {
+fn listed(params: &Map<String, Value>) -> String {
+    if params.is_empty() {
         return "it takes no inputs; declare `params` in the workflow".to_owned();
     }
-    let names: Vec<&str> = spec.params.keys().map(String::as_str).take(20).collect();
+    let names: Vec<&str> = params.keys().map(String::as_str).take(20).collect();
     format!("it takes {}", names.join(", "))
 }
 

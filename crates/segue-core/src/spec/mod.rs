@@ -22,11 +22,12 @@ mod types;
 
 pub use check::{CheckOptions, check};
 pub use diagnostic::{Diagnostic, Severity, Span};
-pub use inputs::{input_from_text, resolve_inputs};
+pub use inputs::{input_from_text, resolve_form, resolve_inputs};
 pub use parse::{Format, Parsed, parse, parse_bytes};
 pub use schema::workflow_schema;
 pub use tree::{DEPTH_MAX, DOCUMENT_BYTES_MAX, VALUES_MAX};
 pub use types::{
-    Backoff, Defaults, EdgeSpec, FailureAction, Jitter, Join, OnFailure, ParamKind, ParamSpec, RetryPolicy, Seconds,
-    TaskNode, TaskSpec, WorkflowOnFailure, WorkflowSpec,
+    ApprovalSpec, ApprovalTimeout, Backoff, Defaults, EdgeSpec, FailureAction, GroupSpec, Jitter, Join, OnExhausted,
+    OnFailure, ParamKind, ParamSpec, RepeatSpec, RetryPolicy, Seconds, TaskNode, TaskSpec, WaitSpec, WorkflowOnFailure,
+    WorkflowSpec,
 };

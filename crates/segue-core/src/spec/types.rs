@@ -158,6 +158,25 @@ pub struct TaskNode {
     /// Which outcomes of its dependencies let it run.
     #[serde(default, skip_serializing_if = "Join::is_default")]
     pub join: Join,
+    /// One instance an item: an expression that gives a list, or the list itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreach: Option<Value>,
+    /// Instances of `foreach` at once. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub parallelism: Option<u32>,
+    /// It runs again until it is good enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<RepeatSpec>,
+    /// It runs these nodes, as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupSpec>,
+    /// It waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalSpec>,
+    /// It waits for a time or an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitSpec>,
     /// How attempts are repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
@@ -190,6 +209,112 @@ pub struct TaskSpec {
     pub hints: Map<String, Value>,
 }
 
+/// A node runs again: each time is an *iteration*, `node#1`, `node#2`, …
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatSpec {
+    /// It has been repeated enough when this expression is true; `output`, `previous` and `iteration` are in scope.
+    /// Without it: when the iterations are used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Iterations in all.
+    #[schemars(range(min = 1))]
+    pub max_iterations: u32,
+    /// Pause between two iterations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_seconds: Option<Seconds>,
+    /// What it means if `until` does not hold after the last iteration.
+    #[serde(default, skip_serializing_if = "OnExhausted::is_default")]
+    pub on_exhausted: OnExhausted,
+}
+
+/// What it means that a loop's iterations are used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExhausted {
+    /// The node fails, with kind `limit`.
+    #[default]
+    Fail,
+    /// The last iteration's output is the result.
+    Continue,
+}
+
+impl OnExhausted {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Nodes that run as one: the group succeeds when they have, and its output is theirs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSpec {
+    /// The nodes. Their ids are unique in the whole document.
+    #[schemars(length(min = 1))]
+    pub nodes: Vec<TaskNode>,
+    /// Dependencies between them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<EdgeSpec>,
+    /// The group's output. Without it: an object with the outputs of its final nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+}
+
+/// A question to a person. The task waits, without a worker, until it is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalSpec {
+    /// The question, in a few words; may hold `{{ … }}`.
+    pub title: String,
+    /// What the person needs to know; may hold `{{ … }}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What the person is to fill in: a name and a type each.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "std::collections::BTreeMap<String, ParamSpec>")]
+    pub form: Map<String, Value>,
+    /// Who may answer; anybody if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+    /// What it means that nobody answers within the node's `timeout_seconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<ApprovalTimeout>,
+    /// What a "no" means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_reject: Option<FailureAction>,
+}
+
+/// What it means that nobody answers an approval in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalTimeout {
+    /// The task fails, with kind `timeout`.
+    #[default]
+    Fail,
+    /// As if somebody had said yes.
+    Approve,
+    /// As if somebody had said no.
+    Reject,
+}
+
+/// What a node waits for: exactly one of `seconds`, `until` and `event`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WaitSpec {
+    /// This long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<Seconds>,
+    /// Until this time: RFC 3339; may hold `{{ … }}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// For a signal of this name; may hold `{{ … }}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Only for a signal for whose data, `output`, this expression is true.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+}
+
 /// A dependency: `[from, to]`, or an object when it has a condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -205,6 +330,14 @@ pub enum EdgeSpec {
         /// The edge is followed only if this expression is true.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         when: Option<String>,
+        /// Makes it a loop edge: when `from` has succeeded and `when` holds, every node on a path from `to` to `from`
+        /// runs again; this many times in all, the first included.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        max_iterations: Option<u32>,
+        /// Of a loop edge: what it means that the iterations are used up while `when` still holds.
+        #[serde(default, skip_serializing_if = "OnExhausted::is_default")]
+        on_exhausted: OnExhausted,
     },
 }
 
@@ -220,6 +353,14 @@ impl EdgeSpec {
     pub const fn to(&self) -> &NodeId {
         match self {
             Self::Pair(_, to) | Self::Full { to, .. } => to,
+        }
+    }
+
+    /// Of a loop edge: its bound, and what it means to reach it.
+    pub const fn loop_bound(&self) -> Option<(u32, OnExhausted)> {
+        match self {
+            Self::Full { max_iterations: Some(most), on_exhausted, .. } => Some((*most, *on_exhausted)),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Decoder, UNREADABLE};
 use crate::{
     ids::NodeId,
     spec::{
-        EdgeSpec, codes,
+        EdgeSpec, OnExhausted, codes,
         problem::{At, Problem},
     },
 };
@@ -24,7 +24,13 @@ impl Decoder<'_> {
                 self.only(&fields, "an edge", &["from", "to", "when"], &["max_iterations", "on_exhausted"]);
                 let from = NodeId::new(self.required_id(&fields, "from", "an edge"));
                 let to = NodeId::new(self.required_id(&fields, "to", "an edge"));
-                EdgeSpec::Full { from, to, when: self.condition(&fields, "when") }
+                EdgeSpec::Full {
+                    from,
+                    to,
+                    when: self.condition(&fields, "when"),
+                    max_iterations: None,
+                    on_exhausted: OnExhausted::Fail,
+                }
             }
             other => {
                 let found = match other {

@@ -1,0 +1,195 @@
+//! Waiting: for a person, a time, a signal. A task that waits holds no worker and no place.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Address, Rejected, Run, TaskIx, Timer};
+use crate::{
+    event::{Event, EventKind, Waiting},
+    ids::TaskId,
+    outcome::{ErrorKind, TaskError},
+    payload::Payload,
+    plan::{Approval, Wait, Work},
+    spec::{ApprovalTimeout, Diagnostic, FailureAction, resolve_form},
+    status::Status,
+    time::Timestamp,
+};
+
+impl Run {
+    /// What a waiting task waits for.
+    pub fn waits_for(&self, task: &TaskId) -> Option<&Waiting> {
+        self.find(task).and_then(|ix| self.task(ix).waiting.as_ref())
+    }
+
+    /// The tasks that wait, and for what.
+    pub fn waiting(&self) -> impl Iterator<Item = (&TaskId, &Waiting)> {
+        self.state.waiting.iter().filter_map(|&ix| Some((self.task_id(ix), self.task(ix).waiting.as_ref()?)))
+    }
+
+    /// Checks an answer to an approval, and gives it complete: defaults filled in. All problems at once, with JSON
+    /// Pointers into the answer.
+    pub fn check_answer(&self, task: &TaskId, data: &Value) -> Result<Value, Vec<Diagnostic>> {
+        let problem = |path: &str, message: &str| Err(vec![Diagnostic::error("bad-answer", path, message)]);
+        let Some(Waiting::Approval { form, approvers, .. }) = self.waits_for(task) else {
+            return Ok(data.clone());
+        };
+        let Value::Object(answer) = data else { return problem("", "an answer is an object with a `decision`") };
+        let mut answer = answer.clone();
+        let approves = match answer.get("decision").and_then(Value::as_str) {
+            Some("approve") => true,
+            Some("reject") => false,
+            _ => return problem("/decision", "`decision` is `approve` or `reject`"),
+        };
+        if !approvers.is_empty() {
+            let by = answer.get("by").and_then(Value::as_str).unwrap_or_default();
+            if !approvers.iter().any(|approver| approver == by) {
+                return problem("/by", &format!("only {} may answer", approvers.join(", ")));
+            }
+        }
+        let given = match answer.remove("form") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(given)) => given,
+            Some(_) => return problem("/form", "`form` is an object"),
+        };
+        let form = if approves { resolve_form(form, given)? } else { given };
+        answer.insert("form".to_owned(), Value::Object(form));
+        Ok(Value::Object(answer))
+    }
+
+    /// The question of a task, rendered, as it is asked at `now`.
+    pub(super) fn question(&self, ix: TaskIx, now: Timestamp) -> Result<Waiting, TaskError> {
+        let node = self.node_of(ix);
+        let due = node.timeout.map(|span| now.plus(span));
+        match &node.work {
+            Work::Approval(approval) => Ok(Waiting::Approval {
+                title: self.text(ix, &approval.title)?,
+                message: approval.message.as_ref().map(|message| self.text(ix, message)).transpose()?,
+                form: approval.form.clone(),
+                approvers: approval.approvers.clone(),
+                due,
+            }),
+            Work::Wait(Wait::Seconds(span)) => Ok(Waiting::Time { due: now.plus(*span) }),
+            Work::Wait(Wait::Until(until)) => {
+                let text = self.text(ix, until)?;
+                let due = text.parse().map_err(|_| {
+                    let message =
+                        format!("`wait.until` of `{}`: `{text}` is no time; write 2026-12-24T18:00:00Z", node.id);
+                    TaskError::new(ErrorKind::InvalidInput, message)
+                })?;
+                Ok(Waiting::Time { due })
+            }
+            Work::Wait(Wait::Event { name, .. }) => Ok(Waiting::Event { event: self.text(ix, name)?, due }),
+            Work::Attempts | Work::Group(_) => Ok(Waiting::Time { due: now }),
+        }
+    }
+
+    fn text(&self, ix: TaskIx, template: &crate::expr::Template) -> Result<String, TaskError> {
+        let value = template
+            .render(&self.scope_for(ix, template.references()))
+            .map_err(|error| TaskError::new(ErrorKind::InvalidInput, format!("`{}`: {error}", self.task_id(ix))))?;
+        Ok(match &*value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+
+    pub(super) fn begin_waiting(&mut self, ix: TaskIx, waiting: &Waiting, now: Timestamp) {
+        self.state.verdicts.remove(&ix);
+        self.begin(ix, now);
+        let task = self.task_mut(ix);
+        task.status = Status::Waiting;
+        task.waiting = Some(waiting.clone());
+        self.state.timers.extend(waiting.due().map(|due| (due, Timer::Wait(ix))));
+        self.state.waiting.insert(ix);
+    }
+
+    pub(super) fn signal(
+        &mut self,
+        events: &mut Vec<Event>,
+        to: &Address,
+        data: &Value,
+        now: Timestamp,
+    ) -> Result<(), Rejected> {
+        let addressed: Vec<TaskIx> = match to {
+            Address::Task(task) => {
+                let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
+                Some(ix).filter(|ix| self.state.waiting.contains(ix)).into_iter().collect()
+            }
+            Address::Event(name) => {
+                self.state.waiting.iter().copied().filter(|&ix| self.listens(ix, name, data)).collect()
+            }
+        };
+        if addressed.is_empty() || self.is_stopping() {
+            return Err(Rejected::NobodyWaits);
+        }
+        let answers: Result<Vec<_>, _> =
+            addressed.iter().map(|&ix| self.check_answer(&self.task(ix).id, data)).collect();
+        for (ix, answer) in addressed.into_iter().zip(answers.map_err(|_| Rejected::BadAnswer)?) {
+            self.answer(events, ix, answer, now);
+        }
+        Ok(())
+    }
+
+    fn listens(&self, ix: TaskIx, name: &str, data: &Value) -> bool {
+        let Some(Waiting::Event { event, .. }) = &self.task(ix).waiting else { return false };
+        let Work::Wait(Wait::Event { matches, .. }) = &self.node_of(ix).work else { return false };
+        event == name
+            && matches.as_ref().is_none_or(|matches| {
+                let mut scope = self.scope_for(ix, matches.references());
+                scope.extra.push(("output", std::sync::Arc::new(data.clone())));
+                // A signal that the condition cannot be asked about is not the one that is waited for.
+                matches.is_true(&scope).unwrap_or(false)
+            })
+    }
+
+    fn answer(&mut self, events: &mut Vec<Event>, ix: TaskIx, data: Value, now: Timestamp) {
+        let data = Payload::new(data);
+        self.record_about(events, now, ix, None, EventKind::TaskSignaled { data: data.clone() });
+        let rejects = data.value().and_then(|data| data.get("decision")).is_some_and(|decision| decision == "reject");
+        match &self.plan.clone().node(self.task(ix).node).work {
+            Work::Approval(approval) if rejects => self.reject(events, ix, approval, data, now),
+            _ => self.conclude(events, ix, Ok(data), now),
+        }
+    }
+
+    fn reject(&mut self, events: &mut Vec<Event>, ix: TaskIx, approval: &Approval, data: Payload, now: Timestamp) {
+        let result = match approval.on_reject {
+            FailureAction::Continue => Ok(data),
+            FailureAction::Fail => {
+                let by = data.value().and_then(|data| data.get("by")?.as_str().map(str::to_owned));
+                let message = format!("{} said no", by.as_deref().unwrap_or("somebody"));
+                let detail = data.value().map(|data| Value::clone(data)).unwrap_or_default();
+                Err(TaskError::new(ErrorKind::Rejected, message).with_detail(detail))
+            }
+        };
+        self.conclude(events, ix, result, now);
+    }
+
+    /// The time that a task waits for has come, or the time for an answer is over.
+    pub(super) fn stop_waiting(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
+        let plan = self.plan.clone();
+        let node = plan.node(self.task(ix).node);
+        let late = || {
+            let limit = node.timeout.unwrap_or(Duration::ZERO).as_secs_f64();
+            let mut error =
+                TaskError::new(ErrorKind::Timeout, format!("nobody answered within timeout_seconds: {limit}"));
+            error.retryable = false;
+            Err(error)
+        };
+        let silence =
+            |decision| Payload::new(json!({ "decision": decision, "form": {}, "by": null, "timed_out": true }));
+        match (&self.task(ix).waiting, &node.work) {
+            (Some(Waiting::Time { due }), _) => {
+                let output = Payload::new(json!({ "due": due.to_string() }));
+                self.conclude(events, ix, Ok(output), now);
+            }
+            (_, Work::Approval(approval)) => match approval.on_timeout {
+                ApprovalTimeout::Fail => self.conclude(events, ix, late(), now),
+                ApprovalTimeout::Approve => self.conclude(events, ix, Ok(silence("approve")), now),
+                ApprovalTimeout::Reject => self.reject(events, ix, approval, silence("reject"), now),
+            },
+            _ => self.conclude(events, ix, late(), now),
+        }
+    }
+}
