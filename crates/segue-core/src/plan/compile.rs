@@ -237,10 +237,7 @@ impl Compiler<'_> {
             hints: merge_hints(&defaults.hints, &node.spec.hints),
             timeout: timeout.map(Seconds::as_duration),
             deadline: own_deadline.map(Seconds::as_duration),
-            retry: retry_rule(
-                node.retry_policy.as_ref(),
-                self.spec.defaults.as_ref().and_then(|d| d.retry_policy.as_ref()),
-            ),
+            retry: retry_rule(node.retry_policy.as_ref(), defaults.retry_policy.as_ref()),
             block,
             work,
             foreach: node.foreach.as_ref().map(|items| foreach(node, items)).transpose()?,

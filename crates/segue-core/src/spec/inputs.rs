@@ -31,8 +31,8 @@ pub fn resolve_form(
         let help = nearest.help(name, params.keys().map(String::as_str)).unwrap_or_else(|| listed(params));
         problems.push(Problem::new(&codes::UNKNOWN_INPUT, pointer_to(name), message).help(help));
     }
-    let mut inputs = Map::with_capacity(spec.params.len());
-    for (name, param) in &spec.params {
+    let mut inputs = Map::with_capacity(params.len());
+    for (name, param) in params {
         match given.remove(name) {
             // Given as nothing is as good as not given, where that is allowed.
             Some(Value::Null) | None if !is_required(param) => drop(inputs.insert(name.clone(), default_of(param))),
