@@ -16,8 +16,8 @@ use crate::{
     expr::{ExprError, Expression, References, Template, TemplateError},
     ids::{HandlerId, NodeId, TaskId},
     spec::{
-        Backoff, Defaults, EdgeSpec, FailureAction, OnFailure, RepeatSpec, RetryPolicy, Seconds, TaskNode,
-        WorkflowOnFailure, WorkflowSpec,
+        Backoff, Defaults, EdgeSpec, FailureAction, FailurePolicy, OnFailure, RepeatSpec, RetryPolicy, Seconds,
+        TaskNode, WorkflowOnFailure, WorkflowSpec,
     },
 };
 
@@ -83,7 +83,7 @@ impl Plan {
             hash: version_json(spec).0,
             max_parallel: spec.max_parallel_nodes.map(|n| n.max(1) as usize),
             timeout: spec.timeout_seconds.map(Seconds::as_duration),
-            cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Cancel),
+            cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
             readers: vec![0; nodes.len()],
             nodes,
             by_id,
@@ -304,7 +304,7 @@ fn repeat(node: &TaskNode, spec: &RepeatSpec) -> Result<Repeat, PlanError> {
 
 fn stand_in(on_failure: &OnFailure, node: &NodeId) -> Result<Option<Template>, PlanError> {
     match on_failure.action {
-        FailureAction::Fail => Ok(None),
+        FailureAction::Fail | FailureAction::Pause => Ok(None),
         FailureAction::Continue => {
             let output = on_failure.output.clone().unwrap_or_default();
             template(&output, || format!("{node}.on_failure.output")).map(Some)

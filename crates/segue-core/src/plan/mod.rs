@@ -16,7 +16,7 @@ use crate::{
     expr::{Expression, Template},
     ids::{ContentHash, HandlerId, NodeId, TaskId, WorkflowId},
     outcome::{ErrorKind, TaskError},
-    spec::{ApprovalTimeout, Backoff, FailureAction, Jitter, Join, OnExhausted},
+    spec::{ApprovalRejection, ApprovalTimeout, Backoff, Jitter, Join, OnExhausted},
 };
 
 /// A node's number in its plan.
@@ -126,7 +126,7 @@ pub(crate) struct Approval {
     pub(crate) form: Map<String, Value>,
     pub(crate) approvers: Vec<String>,
     pub(crate) on_timeout: ApprovalTimeout,
-    pub(crate) on_reject: FailureAction,
+    pub(crate) on_reject: ApprovalRejection,
 }
 
 /// What a node waits for.

@@ -11,7 +11,7 @@ use crate::{
     outcome::{ErrorKind, TaskError},
     payload::Payload,
     plan::{Approval, Wait, Work},
-    spec::{ApprovalTimeout, Diagnostic, FailureAction, resolve_form},
+    spec::{ApprovalRejection, ApprovalTimeout, Diagnostic, resolve_form},
     status::Status,
     time::Timestamp,
 };
@@ -155,8 +155,8 @@ impl Run {
 
     fn reject(&mut self, events: &mut Vec<Event>, ix: TaskIx, approval: &Approval, data: Payload, now: Timestamp) {
         let result = match approval.on_reject {
-            FailureAction::Continue => Ok(data),
-            FailureAction::Fail => {
+            ApprovalRejection::Continue => Ok(data),
+            ApprovalRejection::Fail => {
                 let by = data.value().and_then(|data| data.get("by")?.as_str().map(str::to_owned));
                 let message = format!("{} said no", by.as_deref().unwrap_or("somebody"));
                 let detail = data.value().map(|data| Value::clone(data)).unwrap_or_default();

@@ -27,7 +27,7 @@ pub use parse::{Format, Parsed, parse, parse_bytes};
 pub use schema::workflow_schema;
 pub use tree::{DEPTH_MAX, DOCUMENT_BYTES_MAX, VALUES_MAX};
 pub use types::{
-    ApprovalSpec, ApprovalTimeout, Backoff, Defaults, EdgeSpec, FailureAction, GroupSpec, Jitter, Join, OnExhausted,
-    OnFailure, ParamKind, ParamSpec, RepeatSpec, RetryPolicy, Seconds, TaskNode, TaskSpec, WaitSpec, WorkflowOnFailure,
-    WorkflowSpec,
+    ApprovalRejection, ApprovalSpec, ApprovalTimeout, Backoff, CacheSpec, ChildSpec, Defaults, EdgeSpec, FailureAction,
+    FailurePolicy, GroupSpec, Jitter, Join, OnExhausted, OnFailure, ParamKind, ParamSpec, RepeatSpec, RetryPolicy,
+    Seconds, TaskNode, TaskSpec, WaitSpec, WorkflowOnFailure, WorkflowSpec,
 };

@@ -41,6 +41,9 @@ pub struct WorkflowSpec {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(with = "std::collections::BTreeMap<String, ParamSpec>")]
     pub params: Map<String, Value>,
+    /// The names of the secrets that its nodes may refer to, as `{ $secret: NAME }`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// What holds for every node that does not say otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
@@ -59,9 +62,12 @@ pub struct WorkflowSpec {
     /// What a run gives back: a name and a template each. Without it: the outputs of the final nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Map<String, Value>>,
-    /// What a failure that nothing handles does to the rest of the run.
+    /// What a failure that nothing handles does to the rest of the run, or the nodes that run after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<WorkflowOnFailure>,
+    /// Nodes that run at the end, however the rest went: also when the run is cancelled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub finally: Vec<TaskNode>,
     /// Anything; kept and shown, without meaning to Segue.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
@@ -171,12 +177,21 @@ pub struct TaskNode {
     /// It runs these nodes, as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupSpec>,
+    /// It runs another workflow, as a run of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<ChildSpec>,
     /// It waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalSpec>,
     /// It waits for a time or an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitSpec>,
+    /// JSON Schema (2020-12) of its output. An attempt whose output does not fit fails with kind `model_output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
+    /// Its result is used again, by this and by other runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSpec>,
     /// How attempts are repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
@@ -192,6 +207,35 @@ pub struct TaskNode {
     /// Anything; kept and shown, without meaning to Segue.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
+}
+
+impl TaskNode {
+    /// A node of which nothing is said but its id.
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            name: None,
+            description: None,
+            spec: TaskSpec::default(),
+            depends_on: Vec::new(),
+            when: None,
+            join: Join::default(),
+            foreach: None,
+            parallelism: None,
+            repeat: None,
+            group: None,
+            workflow: None,
+            approval: None,
+            wait: None,
+            output_schema: None,
+            cache: None,
+            retry_policy: None,
+            timeout_seconds: None,
+            deadline_seconds: None,
+            on_failure: None,
+            metadata: Map::new(),
+        }
+    }
 }
 
 /// What a node runs, for whoever carries it out.
@@ -260,6 +304,33 @@ pub struct GroupSpec {
     pub output: Option<Value>,
 }
 
+/// Another workflow, run as a run of its own: the node's `inputs` are its params, its outputs are the node's output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChildSpec {
+    /// The workflow's id: a deployed workflow, or one in a file beside this document.
+    pub id: WorkflowId,
+    /// Its version: the first digits of its hash, 8 at least. Without it: the one that is current when the run starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The node does not wait: it succeeds when the run has started, and its output is `{run_id}`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detach: bool,
+}
+
+/// How long a result is used again, and by whom.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSpec {
+    /// Results with one key are one; may hold `{{ … }}`. Without it: the rendered inputs are the key. Either way only
+    /// tasks of one node of one workflow share a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How long a result is used. Without it: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<Seconds>,
+}
+
 /// A question to a person. The task waits, without a worker, until it is answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -281,7 +352,7 @@ pub struct ApprovalSpec {
     pub on_timeout: Option<ApprovalTimeout>,
     /// What a "no" means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_reject: Option<FailureAction>,
+    pub on_reject: Option<ApprovalRejection>,
 }
 
 /// What it means that nobody answers an approval in time.
@@ -295,6 +366,17 @@ pub enum ApprovalTimeout {
     Approve,
     /// As if somebody had said no.
     Reject,
+}
+
+/// What it means that a person says no.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalRejection {
+    /// The task fails, with kind `rejected`.
+    #[default]
+    Fail,
+    /// The task succeeds; its output says `decision: reject`.
+    Continue,
 }
 
 /// What a node waits for: exactly one of `seconds`, `until` and `event`.
@@ -498,12 +580,24 @@ pub enum FailureAction {
     Fail,
     /// The run goes on; dependents see the node as succeeded.
     Continue,
+    /// The task waits until a person decides: try again, go on with an output, or fail.
+    Pause,
 }
 
 /// What a failure that nothing handles does to the rest of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum WorkflowOnFailure {
+    /// A policy; no nodes run.
+    Policy(FailurePolicy),
+    /// The rest runs to its end, then these nodes run; `error` is in scope. The run has failed all the same.
+    Nodes(Vec<TaskNode>),
+}
+
+/// What a failure that nothing handles does to what still runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum WorkflowOnFailure {
+pub enum FailurePolicy {
     /// Independent branches run to their end first.
     #[default]
     Finish,

@@ -6,8 +6,8 @@ use segue_core::{
     ids::NodeId,
     outcome::{ErrorKind, TaskError},
     spec::{
-        Backoff, FailureAction, Jitter, Join, OnFailure, RetryPolicy, Seconds, TaskNode, WorkflowOnFailure,
-        WorkflowSpec,
+        Backoff, FailureAction, FailurePolicy, Jitter, Join, OnFailure, RetryPolicy, Seconds, TaskNode,
+        WorkflowOnFailure, WorkflowSpec,
     },
 };
 use serde_json::{Map, Value};
@@ -70,7 +70,7 @@ impl Graph {
             nodes,
             max_parallel: spec.max_parallel_nodes.map(|n| n as usize),
             timeout: spec.timeout_seconds.map(Seconds::as_duration),
-            cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Cancel),
+            cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
             outputs: spec.outputs.clone(),
         }
     }
@@ -99,7 +99,7 @@ impl Node {
             takes_material: node.spec.task.is_none() && !node.spec.inputs.contains_key("prompt"),
             retry: Retry::of(&own, &defaults.retry_policy.unwrap_or_default()),
             continue_with: match on_failure.action {
-                FailureAction::Fail => None,
+                FailureAction::Fail | FailureAction::Pause => None,
                 FailureAction::Continue => Some(on_failure.output.unwrap_or(Value::Null)),
             },
         }

@@ -22,6 +22,7 @@ pub(super) fn is_due(auditor: &Auditor, input: &Input, now: Timestamp) -> bool {
         Input::TaskAccepted { task } => auditor.room() > 0 && auditor.ready(now).contains(task),
         Input::TaskEnded { task, attempt, .. } => auditor.alive().contains(&(task.clone(), *attempt)),
         Input::Woke { .. } => true,
+        Input::Signal { .. } => false,
         Input::Cancel { .. } => auditor.is_live(),
         Input::Reopen => matches!(auditor.ended(), Some(Status::Failed | Status::Cancelled)),
     }

@@ -5,8 +5,8 @@ use segue_core::{
     ids::{NodeId, WorkflowId},
     outcome::ErrorKind,
     spec::{
-        Defaults, EdgeSpec, FailureAction, Jitter, Join, OnFailure, RetryPolicy, Seconds, TaskNode, TaskSpec,
-        WorkflowOnFailure, WorkflowSpec,
+        Defaults, EdgeSpec, FailureAction, FailurePolicy, Jitter, Join, OnExhausted, OnFailure, RetryPolicy, Seconds,
+        TaskNode, TaskSpec, WorkflowOnFailure, WorkflowSpec,
     },
 };
 use serde_json::{Map, Value, json};
@@ -43,13 +43,15 @@ pub fn case(rng: &mut Rng) -> Case {
         name: None,
         description: None,
         params: params(),
+        secrets: Vec::new(),
+        finally: Vec::new(),
         defaults: rarely(rng, 5, defaults),
         timeout_seconds: rarely(rng, 8, |rng| Seconds(rng.u32(5..120).into())),
         max_parallel_nodes: rarely(rng, 4, |rng| rng.u32(1..4)),
         nodes,
         edges,
         outputs: rarely(rng, 4, |rng| outputs(rng, size)),
-        on_failure: rarely(rng, 4, |_| WorkflowOnFailure::Cancel),
+        on_failure: rarely(rng, 4, |_| WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
         metadata: Map::new(),
     };
     Case { spec, params: json!({ "p": rng.u8(..4), "flag": rng.bool() }) }
@@ -109,22 +111,18 @@ impl Draft<'_> {
         let join = if rng.bool() { Join::NoFailure } else { joins[rng.usize(..joins.len())] };
         let inputs = rarely(rng, 2, |rng| inputs(rng, &self.ancestors[ix]));
         let mut node = TaskNode {
-            id: node_id(ix),
-            name: None,
-            description: None,
             spec: TaskSpec {
                 task: Some("pass".into()).filter(|_| rng.bool()),
                 inputs: inputs.and_then(|inputs| inputs.as_object().cloned()).unwrap_or_default(),
                 hints: Map::new(),
             },
             depends_on,
-            when: None,
             join: if dependencies.is_empty() { Join::NoFailure } else { join },
             retry_policy: rarely(rng, 2, retry_policy),
             timeout_seconds: rarely(rng, 3, |rng| Seconds(rng.u32(1..15).into())),
             deadline_seconds: rarely(rng, 5, |rng| Seconds(rng.u32(2..40).into())),
             on_failure: rarely(rng, 5, |rng| on_failure(rng, &self.ancestors[ix])),
-            metadata: Map::new(),
+            ..TaskNode::new(node_id(ix))
         };
         if self.rng.u8(..5) == 0 {
             node.when = Some(condition(self.rng, &self.ancestors[ix], None));
@@ -143,7 +141,13 @@ impl Draft<'_> {
             }
             _ => {
                 let when = Some(condition(self.rng, &self.ancestors[from], Some(from)));
-                self.edges.push(EdgeSpec::Full { from: source, to: target, when });
+                self.edges.push(EdgeSpec::Full {
+                    from: source,
+                    to: target,
+                    when,
+                    max_iterations: None,
+                    on_exhausted: OnExhausted::Fail,
+                });
                 self.rng.bool()
             }
         }

@@ -6,7 +6,7 @@ use super::{Decoder, UNREADABLE, fields::Fields};
 use crate::{
     ids::{HandlerId, NodeId},
     spec::{
-        Join, TaskNode, TaskSpec, codes,
+        TaskNode, TaskSpec, codes,
         problem::{At, Problem},
     },
 };
@@ -51,7 +51,7 @@ const JOINS: [&str; 5] = ["no_failure", "all_success", "any_success", "all_done"
 impl Decoder<'_> {
     /// A node; a placeholder if it cannot be read, so that the others keep their places.
     pub(crate) fn node(&mut self, value: &Value, at: &At<'_>) -> TaskNode {
-        let Some(fields) = self.mapping(value, at, "a node") else { return blank(UNREADABLE.to_owned()) };
+        let Some(fields) = self.mapping(value, at, "a node") else { return TaskNode::new(NodeId::new(UNREADABLE)) };
         self.only(&fields, "a node", &KNOWN, &RESERVED);
         let work: Vec<&str> = WORK.into_iter().filter(|kind| fields.map.contains_key(*kind)).collect();
         if work.len() > 1 {
@@ -59,7 +59,7 @@ impl Decoder<'_> {
             let message = format!("a node has one kind of work; this one has {}", listed.join(" and "));
             self.add(Problem::new(&codes::SEVERAL_KINDS_OF_WORK, at.key(work[1]), message).on_key());
         }
-        let mut node = blank(self.required_id(&fields, "id", "a node"));
+        let mut node = TaskNode::new(NodeId::new(self.required_id(&fields, "id", "a node")));
         node.name = self.text(&fields, "name");
         node.description = self.text(&fields, "description");
         node.spec = TaskSpec {
@@ -99,29 +99,5 @@ impl Decoder<'_> {
                 None
             }
         }
-    }
-}
-
-/// A node with nothing but its id.
-pub(super) fn blank(id: String) -> TaskNode {
-    TaskNode {
-        id: NodeId::new(id),
-        name: None,
-        description: None,
-        spec: TaskSpec::default(),
-        depends_on: Vec::new(),
-        when: None,
-        join: Join::default(),
-        foreach: None,
-        parallelism: None,
-        repeat: None,
-        group: None,
-        approval: None,
-        wait: None,
-        retry_policy: None,
-        timeout_seconds: None,
-        deadline_seconds: None,
-        on_failure: None,
-        metadata: serde_json::Map::new(),
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Decoder, UNREADABLE, fields::Fields};
 use crate::{
-    ids::{HandlerId, WorkflowId},
+    ids::{HandlerId, NodeId, WorkflowId},
     spec::{
         Defaults, TaskNode, WorkflowOnFailure, WorkflowSpec, codes,
         problem::{At, Problem, Problems},
@@ -45,6 +45,7 @@ pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<Workflo
         name: decoder.text(&fields, "name"),
         description: decoder.text(&fields, "description"),
         params: decoder.free_map(&fields, "params"),
+        secrets: Vec::new(),
         defaults: decoder.defaults(&fields),
         timeout_seconds: decoder.seconds(&fields, "timeout_seconds"),
         max_parallel_nodes: decoder.whole(&fields, "max_parallel_nodes"),
@@ -58,6 +59,7 @@ pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<Workflo
         },
         outputs: fields.get("outputs").is_some().then(|| decoder.free_map(&fields, "outputs")),
         on_failure: decoder.workflow_on_failure(&fields),
+        finally: Vec::new(),
         metadata: decoder.metadata(&fields),
     })
 }
@@ -112,7 +114,7 @@ impl Decoder<'_> {
             self.not_available(&fields.at.key("on_failure"), "`on_failure` with a list of nodes");
             return None;
         }
-        self.word(fields, "on_failure", &["finish", "cancel"], &[])
+        self.word(fields, "on_failure", &["finish", "cancel"], &[]).map(WorkflowOnFailure::Policy)
     }
 
     fn metadata(&mut self, fields: &Fields<'_>) -> Map<String, Value> {
@@ -122,5 +124,5 @@ impl Decoder<'_> {
 
 /// Stands for the nodes, so that the checks do not say once more that there are none.
 fn unreadable() -> Vec<TaskNode> {
-    vec![super::node::blank(UNREADABLE.to_owned())]
+    vec![TaskNode::new(NodeId::new(UNREADABLE))]
 }
