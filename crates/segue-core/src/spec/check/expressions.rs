@@ -145,7 +145,8 @@ impl Checks<'_> {
                 }),
                 ("error", _) if matches!(reader, Reader::FailedNode(_) | Reader::AnyFailedNode) => None,
                 ("params" | "run", _) => None,
-                (name, _) => Some(Self::out_of_place(name, path)),
+                ("error", _) => Some(Self::out_of_place("error", path)),
+                _ => None,
             };
             if let Some(problem) = problem {
                 self.add(problem.inside(inside));
@@ -154,11 +155,7 @@ impl Checks<'_> {
     }
 
     fn out_of_place(name: &str, path: &str) -> Problem {
-        let help = match name {
-            "error" => "`error` is that of the node itself, in `on_failure.output`; of another: `nodes.ID.error`",
-            "item" | "index" => "`item` and `index` belong to `foreach`, which is not built in this version",
-            _ => "it belongs to loops, which are not built in this version; write `nodes.ID.output`",
-        };
+        let help = "`error` is that of the node itself, in `on_failure.output`; of another: `nodes.ID.error`";
         Problem::new(&codes::UNKNOWN_NAME, path, format!("`{name}` has no value in this place")).help(help)
     }
 

@@ -47,7 +47,7 @@ impl<'s> Graph<'s> {
                 graph.depend(number, graph.index_of(dependency.as_str()));
             }
         }
-        for edge in &spec.edges {
+        for edge in spec.edges.iter().filter(|edge| edge.loop_bound().is_none()) {
             if let Some(to) = graph.index_of(edge.to().as_str()) {
                 graph.depend(to, graph.index_of(edge.from().as_str()));
             }

@@ -196,6 +196,25 @@ impl Decoder<'_> {
         hints
     }
 
+    /// True or false; false if absent.
+    pub(crate) fn flag(&mut self, fields: &Fields<'_>, name: &str) -> bool {
+        match fields.get(name) {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(other) => {
+                self.wrong_type(&fields.at.key(name), &format!("`{name}` is true or false"), other);
+                false
+            }
+        }
+    }
+
+    /// A list of texts. One that cannot be read leaves a gap, so that the others keep their places.
+    pub(crate) fn texts(&mut self, fields: &Fields<'_>, name: &str) -> Vec<String> {
+        let at = fields.at.key(name);
+        let items = self.list(fields, name, None).into_iter().flatten().enumerate();
+        items.map(|(index, item)| self.id(item, &at.index(index), name)).collect()
+    }
+
     /// The items of a list, each with its place; none if the field is absent or no list.
     pub(crate) fn list<'a>(&mut self, fields: &Fields<'a>, name: &str, help: Option<&str>) -> Option<&'a Vec<Value>> {
         let value = fields.get(name)?;

@@ -8,16 +8,25 @@ mod edge;
 mod fields;
 mod node;
 mod policy;
+mod work;
 mod workflow;
 
-use super::problem::{Problem, Problems};
-use crate::expr::Nearest;
+use super::{
+    TaskNode,
+    problem::{Problem, Problems},
+};
+use crate::{expr::Nearest, ids::NodeId};
 
 pub(crate) use fields::{Fields, kind_of};
 pub(crate) use workflow::workflow;
 
 /// Stands for an id that could not be read and has been reported.
 pub(crate) const UNREADABLE: &str = "\0";
+
+/// Stands for nodes that could not be read, so that the checks do not say once more that there are none.
+fn unreadable_nodes() -> Vec<TaskNode> {
+    vec![TaskNode::new(NodeId::new(UNREADABLE))]
+}
 
 /// What decoding needs besides the value.
 pub(crate) struct Decoder<'p> {

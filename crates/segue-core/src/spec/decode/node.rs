@@ -11,37 +11,33 @@ use crate::{
     },
 };
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 23] = [
     "id",
     "name",
     "description",
     "task",
-    "inputs",
-    "depends_on",
-    "when",
-    "join",
-    "retry_policy",
-    "timeout_seconds",
-    "deadline_seconds",
-    "on_failure",
-    "hints",
-    "metadata",
-];
-
-const RESERVED: [&str; 12] = [
     "workflow",
     "group",
     "approval",
     "wait",
+    "inputs",
     "output_schema",
+    "depends_on",
+    "when",
+    "join",
     "foreach",
     "parallelism",
     "repeat",
-    "heartbeat_seconds",
+    "retry_policy",
+    "timeout_seconds",
+    "deadline_seconds",
+    "on_failure",
     "cache",
-    "budget",
-    "limits",
+    "hints",
+    "metadata",
 ];
+
+const RESERVED: [&str; 3] = ["heartbeat_seconds", "budget", "limits"];
 
 /// What a node runs: at most one of these.
 const WORK: [&str; 5] = ["task", "workflow", "group", "approval", "wait"];
@@ -53,12 +49,7 @@ impl Decoder<'_> {
     pub(crate) fn node(&mut self, value: &Value, at: &At<'_>) -> TaskNode {
         let Some(fields) = self.mapping(value, at, "a node") else { return TaskNode::new(NodeId::new(UNREADABLE)) };
         self.only(&fields, "a node", &KNOWN, &RESERVED);
-        let work: Vec<&str> = WORK.into_iter().filter(|kind| fields.map.contains_key(*kind)).collect();
-        if work.len() > 1 {
-            let listed: Vec<String> = work.iter().map(|kind| format!("`{kind}`")).collect();
-            let message = format!("a node has one kind of work; this one has {}", listed.join(" and "));
-            self.add(Problem::new(&codes::SEVERAL_KINDS_OF_WORK, at.key(work[1]), message).on_key());
-        }
+        self.one_kind_of_work(&fields);
         let mut node = TaskNode::new(NodeId::new(self.required_id(&fields, "id", "a node")));
         node.name = self.text(&fields, "name");
         node.description = self.text(&fields, "description");
@@ -70,12 +61,41 @@ impl Decoder<'_> {
         node.depends_on = self.depends_on(&fields);
         node.when = self.condition(&fields, "when");
         node.join = self.word(&fields, "join", &JOINS, &[]).unwrap_or_default();
+        node.foreach = self.foreach(&fields);
+        node.parallelism = self.whole(&fields, "parallelism");
+        node.repeat = self.repeat(&fields);
+        node.group = self.group(&fields);
+        node.workflow = self.child(&fields);
+        node.approval = self.approval(&fields);
+        node.wait = self.wait(&fields);
+        node.output_schema = self.output_schema(&fields);
+        node.cache = self.cache(&fields);
         node.retry_policy = self.retry_policy(&fields);
         node.timeout_seconds = self.seconds(&fields, "timeout_seconds");
         node.deadline_seconds = self.seconds(&fields, "deadline_seconds");
         node.on_failure = self.on_failure(&fields);
         node.metadata = self.free_map(&fields, "metadata");
         node
+    }
+
+    /// At most one kind of work; and one that is begun is not left empty, which would be a node of the default handler.
+    fn one_kind_of_work(&mut self, fields: &Fields<'_>) {
+        let named: Vec<&str> = WORK.into_iter().filter(|kind| fields.map.contains_key(*kind)).collect();
+        let given: Vec<&str> = named.iter().copied().filter(|kind| fields.get(kind).is_some()).collect();
+        match (named.as_slice(), given.as_slice()) {
+            ([only], []) if *only != "task" => {
+                let message = format!("`{only}` is a mapping; this is nothing");
+                let help = format!("fill it in, or remove `{only}`: the node would be one of the default handler");
+                self.add(Problem::new(&codes::WRONG_TYPE, fields.at.key(only), message).help(help));
+            }
+            (_, [_, second, ..]) => {
+                let listed: Vec<String> = given.iter().map(|kind| format!("`{kind}`")).collect();
+                let message = format!("a node has one kind of work; this one has {}", listed.join(" and "));
+                let problem = Problem::new(&codes::SEVERAL_KINDS_OF_WORK, fields.at.key(second), message).on_key();
+                self.add(problem.help(codes::SEVERAL_KINDS_OF_WORK.cure));
+            }
+            _ => {}
+        }
     }
 
     fn depends_on(&mut self, fields: &Fields<'_>) -> Vec<NodeId> {

@@ -56,7 +56,7 @@ impl Decoder<'_> {
         }
         let own = self.mapping(value, &at, "`on_failure`")?;
         self.only(&own, "`on_failure`", &["action", "output"], &[]);
-        let action = self.word(&own, "action", &["fail", "continue"], &["pause"]);
+        let action = self.word(&own, "action", &["fail", "continue", "pause"], &[]);
         Some(OnFailure { action: action.unwrap_or(FailureAction::Fail), output: own.get("output").cloned() })
     }
 }

@@ -1,22 +1,23 @@
 //! The workflow itself.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Decoder, UNREADABLE, fields::Fields};
+use super::{Decoder, fields::Fields};
 use crate::{
-    ids::{HandlerId, NodeId, WorkflowId},
+    ids::{HandlerId, WorkflowId},
     spec::{
         Defaults, TaskNode, WorkflowOnFailure, WorkflowSpec, codes,
         problem::{At, Problem, Problems},
     },
 };
 
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 15] = [
     "segue",
     "id",
     "name",
     "description",
     "params",
+    "secrets",
     "defaults",
     "timeout_seconds",
     "max_parallel_nodes",
@@ -24,10 +25,11 @@ const KNOWN: [&str; 13] = [
     "edges",
     "outputs",
     "on_failure",
+    "finally",
     "metadata",
 ];
 
-const RESERVED: [&str; 4] = ["secrets", "limits", "budget", "finally"];
+const RESERVED: [&str; 2] = ["limits", "budget"];
 
 /// Decodes a document. None only if it is no mapping at all.
 pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<WorkflowSpec> {
@@ -45,22 +47,19 @@ pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<Workflo
         name: decoder.text(&fields, "name"),
         description: decoder.text(&fields, "description"),
         params: decoder.free_map(&fields, "params"),
-        secrets: Vec::new(),
+        secrets: decoder.texts(&fields, "secrets"),
         defaults: decoder.defaults(&fields),
         timeout_seconds: decoder.seconds(&fields, "timeout_seconds"),
         max_parallel_nodes: decoder.whole(&fields, "max_parallel_nodes"),
-        nodes: decoder.nodes(&fields),
-        edges: match decoder.list(&fields, "edges", Some("write a list of `[from, to]` pairs")) {
-            None => Vec::new(),
-            Some(items) => {
-                let at = fields.at.key("edges");
-                items.iter().enumerate().map(|(index, item)| decoder.edge(item, &at.index(index))).collect()
-            }
-        },
+        nodes: decoder.nodes(&fields, "nodes").unwrap_or_else(|| {
+            decoder.missing(&fields, "nodes", "a workflow");
+            super::unreadable_nodes()
+        }),
+        edges: decoder.edges(&fields),
         outputs: fields.get("outputs").is_some().then(|| decoder.free_map(&fields, "outputs")),
         on_failure: decoder.workflow_on_failure(&fields),
-        finally: Vec::new(),
-        metadata: decoder.metadata(&fields),
+        finally: decoder.nodes(&fields, "finally").unwrap_or_default(),
+        metadata: decoder.free_map(&fields, "metadata"),
     })
 }
 
@@ -76,21 +75,18 @@ impl Decoder<'_> {
         Some(1)
     }
 
-    fn nodes(&mut self, fields: &Fields<'_>) -> Vec<TaskNode> {
-        let at = fields.at.key("nodes");
-        match fields.get("nodes") {
-            None => {
-                self.missing(fields, "nodes", "a workflow");
-                unreadable()
+    /// A list of nodes; none if it is absent. What is no list is reported, and one placeholder stands in.
+    pub(super) fn nodes(&mut self, fields: &Fields<'_>, name: &str) -> Option<Vec<TaskNode>> {
+        let at = fields.at.key(name);
+        match fields.get(name)? {
+            Value::Array(items) => {
+                Some(items.iter().enumerate().map(|(index, item)| self.node(item, &at.index(index))).collect())
             }
-            Some(Value::Array(items)) => {
-                items.iter().enumerate().map(|(index, item)| self.node(item, &at.index(index))).collect()
-            }
-            Some(other) => {
-                let message = format!("`nodes` is a list; this is {}", super::fields::kind_of(other));
+            other => {
+                let message = format!("`{name}` is a list of nodes; this is {}", super::fields::kind_of(other));
                 let help = other.is_object().then(|| "write each node as `- id: …`".to_owned());
                 self.add(Problem::new(&codes::WRONG_TYPE, at, message).maybe_help(help));
-                unreadable()
+                Some(super::unreadable_nodes())
             }
         }
     }
@@ -109,20 +105,23 @@ impl Decoder<'_> {
         })
     }
 
+    /// A policy, or nodes.
     fn workflow_on_failure(&mut self, fields: &Fields<'_>) -> Option<WorkflowOnFailure> {
-        if let Some(Value::Array(_)) = fields.get("on_failure") {
-            self.not_available(&fields.at.key("on_failure"), "`on_failure` with a list of nodes");
-            return None;
+        match fields.get("on_failure")? {
+            Value::Array(_) => self.nodes(fields, "on_failure").map(WorkflowOnFailure::Nodes),
+            Value::String(_) => {
+                self.word(fields, "on_failure", &["finish", "cancel"], &[]).map(WorkflowOnFailure::Policy)
+            }
+            other => {
+                let rule = "`on_failure` of a workflow is `finish`, `cancel` or a list of nodes";
+                let help = other.is_object().then(|| {
+                    "`action` belongs to the `on_failure` of a node, or of `defaults`; nodes are written `- id: …`"
+                        .to_owned()
+                });
+                let message = format!("{rule}; this is {}", super::fields::kind_of(other));
+                self.add(Problem::new(&codes::WRONG_TYPE, fields.at.key("on_failure"), message).maybe_help(help));
+                None
+            }
         }
-        self.word(fields, "on_failure", &["finish", "cancel"], &[]).map(WorkflowOnFailure::Policy)
     }
-
-    fn metadata(&mut self, fields: &Fields<'_>) -> Map<String, Value> {
-        self.free_map(fields, "metadata")
-    }
-}
-
-/// Stands for the nodes, so that the checks do not say once more that there are none.
-fn unreadable() -> Vec<TaskNode> {
-    vec![TaskNode::new(NodeId::new(UNREADABLE))]
 }
