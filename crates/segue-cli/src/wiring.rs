@@ -55,6 +55,7 @@ impl Session {
         let engine = Engine::builder(store.clone())
             .bus(bus.clone())
             .config(engine_config(&settings))
+            .secrets(Arc::new(settings.secrets.clone()))
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(ProcessAdapter))
             .adapter(crewai.clone())

@@ -34,12 +34,14 @@ pub(crate) use self::accept::{Places, accept};
 use self::{attempts::InFlight, commit::Committed};
 use crate::{
     live::{End, Handle, Mailbox, Message},
+    plans::Deployed,
     shared::Shared,
 };
 
 /// A run, and everything that this engine holds for it.
 pub(crate) struct Drive {
     shared: Arc<Shared>,
+    deployed: Arc<Deployed>,
     run: Run,
     handle: Handle,
     inbox: UnboundedReceiver<Message>,
@@ -87,11 +89,20 @@ enum Then {
     Drop,
 }
 
-/// Drives a run that has just been created here, in its first commit with `places` for the tasks it started.
-pub(crate) async fn created(shared: Arc<Shared>, run: Run, places: Places, started: Vec<Event>, mailbox: Mailbox) {
+/// A run that has just been created here, with its first facts and `places` for the tasks that they started.
+pub(crate) struct Newborn {
+    pub(crate) deployed: Arc<Deployed>,
+    pub(crate) run: Run,
+    pub(crate) places: Places,
+    pub(crate) started: Vec<Event>,
+}
+
+/// Drives a run that has just been created here.
+pub(crate) async fn created(shared: Arc<Shared>, new: Newborn, mailbox: Mailbox) {
     let Mailbox { handle, inbox, ended } = mailbox;
+    let Newborn { deployed, run, places, started } = new;
     let run_id = run.id();
-    let mut drive = Drive::new(shared.clone(), run, handle, inbox);
+    let mut drive = Drive::new(shared.clone(), deployed, run, handle, inbox);
     drive.places = places;
     drive.last = started.last().map_or(drive.last, |event| event.time);
     drive.tell(&started);
@@ -105,7 +116,7 @@ pub(crate) async fn claimed(shared: Arc<Shared>, run_id: RunId, mailbox: Mailbox
     let Mailbox { handle, inbox, ended } = mailbox;
     let end = match load::load(&shared, run_id).await {
         Ok(loaded) => {
-            let mut drive = Drive::new(shared.clone(), loaded.run, handle, inbox);
+            let mut drive = Drive::new(shared.clone(), loaded.deployed, loaded.run, handle, inbox);
             drive.take_over(loaded.last).await;
             drive.go(Vec::new()).await
         }
@@ -116,7 +127,13 @@ pub(crate) async fn claimed(shared: Arc<Shared>, run_id: RunId, mailbox: Mailbox
 }
 
 impl Drive {
-    fn new(shared: Arc<Shared>, run: Run, handle: Handle, inbox: UnboundedReceiver<Message>) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        deployed: Arc<Deployed>,
+        run: Run,
+        handle: Handle,
+        inbox: UnboundedReceiver<Message>,
+    ) -> Self {
         shared.observer.live(shared.live.len());
         Self {
             seq: Arc::new(AtomicU64::new(run.version())),
@@ -129,6 +146,7 @@ impl Drive {
             last: Timestamp::from_micros(0),
             conflicts: 0,
             shared,
+            deployed,
             run,
             handle,
             inbox,

@@ -11,8 +11,8 @@ use segue_core::{
     outcome::TaskResult,
     plan::{Plan, version_json},
     ports::{
-        Adapter, EventBus, MetricsCollector, Orchestrator, OrchestratorError, RequestKind, RunRow, RunStore, StartRun,
-        Started, StoreError, WorkflowVersion,
+        Adapter, EventBus, MetricsCollector, Orchestrator, OrchestratorError, RequestKind, RunRow, RunStore, Secrets,
+        StartRun, Started, StoreError, WorkflowVersion,
     },
     spec::{CheckOptions, Diagnostic, Severity, WorkflowSpec, check},
     status::Status,
@@ -29,6 +29,7 @@ use crate::{
     observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore, Observer},
     plans::{Deployed, Plans},
     registry::{Adapters, HandlerTaken},
+    secrets::NoSecrets,
     shared::Shared,
     shutdown, start,
 };
@@ -50,6 +51,7 @@ pub struct EngineBuilder {
     bus: Arc<dyn EventBus>,
     metrics: Arc<dyn MetricsCollector>,
     adapters: Vec<Arc<dyn Adapter>>,
+    secrets: Arc<dyn Secrets>,
     config: EngineConfig,
 }
 
@@ -75,6 +77,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Who knows the secrets that workflows refer to. Without it: nobody.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
     /// How the engine behaves.
     #[must_use]
     pub fn config(mut self, config: EngineConfig) -> Self {
@@ -84,7 +93,7 @@ impl EngineBuilder {
 
     /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { store, bus, metrics, adapters, config } = self;
+        let Self { store, bus, metrics, adapters, secrets, config } = self;
         let observed = adapters
             .into_iter()
             .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
@@ -96,6 +105,7 @@ impl EngineBuilder {
             scheduler: LocalScheduler::new(adapters.clone()),
             observer: Observer { metrics, adapters: adapters.clone() },
             adapters,
+            secrets,
             lease: LeaseState::new(asked + config.lease_ttl),
             config,
             plans: Plans::default(),
@@ -129,6 +139,7 @@ impl Engine {
             bus: Arc::new(NoBus),
             metrics: Arc::new(NoMetrics),
             adapters: Vec::new(),
+            secrets: Arc::new(NoSecrets),
             config: EngineConfig::default(),
         }
     }
@@ -253,7 +264,7 @@ impl Orchestrator for Engine {
         let (hash, spec_json) = version_json(workflow);
         let workflow_id = workflow.id.clone();
         self.shared.store.put_workflow(WorkflowVersion { hash, workflow_id, spec_json }).await?;
-        self.shared.plans.keep(hash, Deployed { spec: workflow.clone(), plan: Arc::new(plan) });
+        self.shared.plans.keep(hash, Deployed::new(workflow.clone(), plan));
         Ok(hash)
     }
 

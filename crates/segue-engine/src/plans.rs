@@ -12,10 +12,19 @@ use segue_core::{
     spec::WorkflowSpec,
 };
 
+use crate::secrets::SecretPlaces;
+
 /// A workflow's version, ready to run.
 pub(crate) struct Deployed {
     pub(crate) spec: WorkflowSpec,
     pub(crate) plan: Arc<Plan>,
+    pub(crate) secrets: SecretPlaces,
+}
+
+impl Deployed {
+    pub(crate) fn new(spec: WorkflowSpec, plan: Plan) -> Self {
+        Self { secrets: SecretPlaces::of(&spec), spec, plan: Arc::new(plan) }
+    }
 }
 
 /// Versions kept that no live run uses.
@@ -41,7 +50,7 @@ impl Plans {
         let spec: WorkflowSpec =
             serde_json::from_str(&version.spec_json).map_err(|error| unusable(error.to_string()))?;
         let plan = Plan::compile(&spec, default_handler).map_err(|error| unusable(error.to_string()))?;
-        Ok(self.keep(hash, Deployed { spec, plan: Arc::new(plan) }))
+        Ok(self.keep(hash, Deployed::new(spec, plan)))
     }
 
     pub(crate) fn keep(&self, hash: ContentHash, deployed: Deployed) -> Arc<Deployed> {

@@ -10,7 +10,7 @@ use std::{
 
 use segue_core::{
     ids::RunId,
-    ports::{ClaimRequest, EngineRecord, EventBus, Lease, OrchestratorError, RunStore, StoreError},
+    ports::{ClaimRequest, EngineRecord, EventBus, Lease, OrchestratorError, RunStore, Secrets, StoreError},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) scheduler: LocalScheduler,
     pub(crate) adapters: Arc<Adapters>,
+    pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) observer: Observer,
     pub(crate) config: EngineConfig,
     pub(crate) lease: LeaseState,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    drive::{self, Places},
+    drive::{self, Newborn, Places},
     live::{End, Mailbox, Message},
     plans::Deployed,
     shared::Shared,
@@ -112,7 +112,8 @@ pub(crate) async fn start(
     match create(shared, new, run_id).await {
         Ok(Created::New(lease)) => {
             mailbox.handle.fence.store(lease.map_or(0, |lease| lease.fence), Ordering::Release);
-            shared.drives.spawn(drive::created(shared.clone(), run, places, events, mailbox));
+            let new = Newborn { deployed, run, places, started: events };
+            shared.drives.spawn(drive::created(shared.clone(), new, mailbox));
             Ok(Started { run_id, is_new: true })
         }
         Ok(Created::Existing(first)) => {

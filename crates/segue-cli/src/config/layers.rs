@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::setting::{Kind, SETTINGS, Setting, find};
+use super::{
+    secrets::{self, SecretSource, SecretSources},
+    setting::{Kind, SETTINGS, Setting, find},
+};
 use crate::failure::{Failure, Outcome};
 
 /// What the layers are read from: given, so that tests can give another.
@@ -71,12 +74,18 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Resolved {
     entries: BTreeMap<&'static str, Entry>,
+    secrets: SecretSources,
 }
 
 impl Resolved {
     /// The value of a setting of the table.
     pub(crate) fn entry(&self, key: &str) -> &Entry {
         self.entries.get(key).expect("every setting of the table has a value, at least its default")
+    }
+
+    /// Where the secrets are, as far as a file says so.
+    pub(crate) fn secrets(&self) -> &SecretSources {
+        &self.secrets
     }
 }
 
@@ -107,12 +116,14 @@ pub(crate) fn resolve(flags: &[(&'static str, String)], world: &World) -> Outcom
         }
         entries.insert(setting.key, entry);
     }
-    Ok(Resolved { entries })
+    let secrets = layers.into_iter().flatten().flat_map(|layer| layer.secrets).collect();
+    Ok(Resolved { entries, secrets: SecretSources(secrets) })
 }
 
 struct Layer {
     file: PathBuf,
     values: BTreeMap<&'static str, String>,
+    secrets: BTreeMap<String, SecretSource>,
 }
 
 fn read_file(file: &Path) -> Outcome<Option<Layer>> {
@@ -126,12 +137,13 @@ fn read_file(file: &Path) -> Outcome<Option<Layer>> {
                 .help("make it readable, or move it away"));
         }
     };
-    let table = text.parse::<toml::Table>().map_err(|error| {
+    let mut table = text.parse::<toml::Table>().map_err(|error| {
         Failure::invalid(format!("{} is not valid TOML: {}", file.display(), error.to_string().trim_end()))
             .help("correct the place that is shown")
     })?;
+    let secrets = table.remove("secrets").map(|table| secrets::read(file, &table)).transpose()?.unwrap_or_default();
     let values = table.iter().map(|(key, value)| read_value(file, key, value)).collect::<Outcome<_>>()?;
-    Ok(Some(Layer { file: file.to_owned(), values }))
+    Ok(Some(Layer { file: file.to_owned(), values, secrets }))
 }
 
 fn read_value(file: &Path, key: &str, value: &toml::Value) -> Outcome<(&'static str, String)> {
@@ -209,7 +221,14 @@ mod tests {
         assert_eq!(store(&[], &with_variable).text, "sqlite:variable.db");
         assert_eq!(store(&[("store", "memory:".to_owned())], &with_variable).origin, Origin::Flag);
 
+        let mine = "[secrets]\nA = { env = \"MINE\" }\nB = { env = \"B\" }";
+        fs::write(dir.join("xdg/segue/config.toml"), mine).unwrap();
+        let project = "drain_seconds = 1.5\n[secrets]\nA = { file = \"a.key\" }";
+        fs::write(dir.join("segue.toml"), project).unwrap();
         let resolved = resolve(&[], &world(dir, &env)).unwrap();
+        assert_eq!(resolved.secrets().0["A"], SecretSource::File(dir.join("a.key")));
+        assert_eq!(resolved.secrets().0["B"], SecretSource::Variable("B".into()));
+
         assert_eq!(resolved.entry("drain_seconds").text, "1.5");
         assert_eq!(resolved.entry("home").base, dir, "a default's path starts at the project's segue.toml");
     }

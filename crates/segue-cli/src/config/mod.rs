@@ -5,6 +5,7 @@
 
 mod layers;
 mod schema;
+mod secrets;
 mod setting;
 
 use std::{
@@ -16,6 +17,7 @@ use clap::ValueEnum;
 
 pub(crate) use layers::{Resolved, World, resolve};
 pub(crate) use schema::schema;
+pub(crate) use secrets::SecretSources;
 pub(crate) use setting::SETTINGS;
 
 use crate::{
@@ -53,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Which log lines are written.
     pub(crate) log: String,
+    /// Where the secrets are that workflows refer to.
+    pub(crate) secrets: SecretSources,
 }
 
 /// Where runs are kept.
@@ -133,6 +137,7 @@ impl Settings {
             grace: Duration::from_secs_f64(number("grace_seconds")?),
             log_format: [LogFormat::Human, LogFormat::Json][choice("log_format", ["human", "json"])?],
             log: text("log"),
+            secrets: resolved.secrets().clone(),
         })
     }
 }

@@ -7,6 +7,7 @@ mod context;
 mod metrics;
 mod orchestrator;
 mod scheduler;
+mod secrets;
 mod store;
 
 pub use adapter::{Adapter, CancelSignal, Invocation, Progress, ProgressSink};
@@ -15,6 +16,7 @@ pub use context::ExecutionContext;
 pub use metrics::MetricsCollector;
 pub use orchestrator::{Orchestrator, OrchestratorError, StartRun, Started};
 pub use scheduler::{Completion, ScheduleError, Scheduler, Slot};
+pub use secrets::Secrets;
 pub use store::{
     ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, OwnerProof, Request, RequestId, RequestKind, RunFilter,
     RunRow, RunStore, StoreError, TaskRow, WorkflowVersion,

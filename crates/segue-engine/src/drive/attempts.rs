@@ -11,7 +11,7 @@ use segue_core::{
 use std::{path::PathBuf, sync::Arc};
 
 use super::{Drive, accept::Grant};
-use crate::{dispatch::NotScheduled, live::Message, progress::BusProgress};
+use crate::{dispatch::NotScheduled, live::Message, progress::BusProgress, secrets::Redacted};
 
 /// An attempt that was dispatched and whose answer has not been taken.
 pub(super) struct InFlight {
@@ -64,9 +64,13 @@ impl Drive {
             Some(Grant::Never(why)) => return done(TaskOutcome::failure(ErrorKind::Load, why.to_string())),
             None => return done(TaskOutcome::failure(ErrorKind::Load, "there is no place for it")),
         };
-        let invocation = match self.run.render(task) {
-            Ok(rendered) => self.invocation(task, attempt, rendered),
-            Err(error) => return done(TaskOutcome::Failed { error, usage: Usage::default() }),
+        let rendered = self.run.render(task).map(|rendered| self.invocation(task, attempt, rendered));
+        let (invocation, done) = match rendered.and_then(|invocation| self.with_secrets(invocation, done)) {
+            Ok(complete) => complete,
+            Err(error) => {
+                let outcome = TaskOutcome::Failed { error, usage: Usage::default() };
+                return self.completion(task, attempt)(outcome);
+            }
         };
         match self.shared.scheduler.schedule_task(slot, invocation, done).await {
             Ok(id) => {
@@ -79,6 +83,21 @@ impl Drive {
         }
         // A workflow of ten thousand immediate tasks must not keep a thread from everybody else.
         tokio::task::coop::consume_budget().await;
+    }
+
+    /// Puts in the secrets that the node names; what comes back passes through the hand that takes them out.
+    fn with_secrets(
+        &self,
+        mut invocation: Invocation,
+        done: Completion,
+    ) -> Result<(Invocation, Completion), TaskError> {
+        let node = self.run.node(&invocation.context.task_id).expect("an owed task has a node");
+        let given = self.deployed.secrets.give(&node.id, &invocation.inputs, &*self.shared.secrets)?;
+        let Some((inputs, redactor)) = given else { return Ok((invocation, done)) };
+        let redactor = Arc::new(redactor);
+        invocation.inputs = inputs;
+        invocation.progress = Arc::new(Redacted { inner: invocation.progress, redactor: redactor.clone() });
+        Ok((invocation, Box::new(move |outcome| done(redactor.outcome(outcome)))))
     }
 
     fn completion(&self, task: &TaskId, attempt: u32) -> Completion {

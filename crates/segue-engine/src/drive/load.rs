@@ -12,14 +12,16 @@ use segue_core::{
 
 use crate::{
     live::End,
+    plans::Deployed,
     shared::{Shared, pause_before_retry},
 };
 
 /// Events that are read at once.
 const PAGE: usize = 1_000;
 
-/// A run from its log, and the time of its last fact.
+/// A run from its log, its workflow, and the time of its last fact.
 pub(super) struct Loaded {
+    pub(super) deployed: Arc<Deployed>,
     pub(super) run: Run,
     pub(super) last: Timestamp,
 }
@@ -43,7 +45,7 @@ pub(super) async fn load(shared: &Arc<Shared>, run_id: RunId) -> Result<Loaded, 
         }
         if is_last {
             let run = fold.finish().map_err(|error| unusable(run_id, &error.to_string()))?;
-            return Ok(Loaded { run, last });
+            return Ok(Loaded { deployed, run, last });
         }
     }
 }

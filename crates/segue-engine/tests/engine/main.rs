@@ -11,5 +11,6 @@ mod leases;
 mod observe;
 mod pass;
 mod requests;
+mod secrets;
 mod shutdown;
 mod writes;

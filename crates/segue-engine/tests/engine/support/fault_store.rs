@@ -13,13 +13,14 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use segue_core::{
     event::Event,
-    ids::{ContentHash, RunId, TaskId},
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     payload::BlobRef,
     ports::{
-        ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, Request, RequestId, RequestKind, RunFilter, RunRow,
-        RunStore, StoreError, TaskRow, WorkflowVersion,
+        Cached, ClaimRequest, Collected, Commit, Created, Deployment, EngineRecord, Lease, NewRun, Request, RequestId,
+        RequestKind, RunFilter, RunRow, RunStore, StoreError, TaskRow, WaitingTask, WorkflowVersion,
     },
+    time::Timestamp,
 };
 
 /// What happened, in order.
@@ -131,6 +132,14 @@ impl RunStore for FaultStore {
         self.reach()?.get_workflow(hash).await
     }
 
+    async fn deploy(&self, deployment: Deployment) -> Result<(), StoreError> {
+        self.reach()?.deploy(deployment).await
+    }
+
+    async fn deployments(&self, workflow: Option<&WorkflowId>, limit: usize) -> Result<Vec<Deployment>, StoreError> {
+        self.reach()?.deployments(workflow, limit).await
+    }
+
     async fn create_run(&self, new: NewRun) -> Result<Created, StoreError> {
         let events = new.events.clone();
         self.write(&events, self.inner.create_run(new)).await
@@ -184,6 +193,22 @@ impl RunStore for FaultStore {
         self.inner.request_signals()
     }
 
+    async fn delete_run(&self, run: RunId) -> Result<(), StoreError> {
+        self.reach()?.delete_run(run).await
+    }
+
+    async fn collect_garbage(&self, ended_before: Timestamp) -> Result<Collected, StoreError> {
+        self.reach()?.collect_garbage(ended_before).await
+    }
+
+    async fn cache_get(&self, key: &str, now: Timestamp) -> Result<Option<Cached>, StoreError> {
+        self.reach()?.cache_get(key, now).await
+    }
+
+    async fn cache_put(&self, key: &str, entry: Cached, expires_at: Option<Timestamp>) -> Result<(), StoreError> {
+        self.reach()?.cache_put(key, entry, expires_at).await
+    }
+
     async fn get_run(&self, run: RunId) -> Result<RunRow, StoreError> {
         self.reach()?.get_run(run).await
     }
@@ -194,6 +219,10 @@ impl RunStore for FaultStore {
 
     async fn list_tasks(&self, run: RunId) -> Result<Vec<TaskRow>, StoreError> {
         self.reach()?.list_tasks(run).await
+    }
+
+    async fn list_waiting(&self, run: Option<RunId>, limit: usize) -> Result<Vec<WaitingTask>, StoreError> {
+        self.reach()?.list_waiting(run, limit).await
     }
 
     async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError> {

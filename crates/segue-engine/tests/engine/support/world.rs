@@ -1,15 +1,15 @@
 //! Everything a test needs: a store, an adapter, engines, and the judge of what they leave behind.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use segue_core::{
     ids::{EngineId, RunId},
     memory::{MemoryBus, MemoryMetrics, MemoryStore, Sample},
-    ports::{Orchestrator, OwnerProof, RunRow, RunStore, StartRun, Started},
+    ports::{Orchestrator, OwnerProof, RunRow, RunStore, Secrets, StartRun, Started},
     spec::WorkflowSpec,
     status::Status,
 };
-use segue_engine::{Clock, Engine, EngineConfig, Pass, own_proof};
+use segue_engine::{Clock, Engine, EngineConfig, NoSecrets, Pass, own_proof};
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::auditor;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub struct World {
     engines: u32,
     /// Nothing takes longer; what does is stuck. On paused time an hour is nothing.
     patience: Duration,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl World {
@@ -63,7 +63,7 @@ impl World {
             specs: BTreeMap::new(),
             engines: 0,
             patience: Duration::from_secs(if folder.is_some() { 20 } else { 3600 }),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -81,6 +81,10 @@ impl World {
     }
 
     pub async fn engine_with(&mut self, config: EngineConfig) -> Engine {
+        self.engine_knowing(config, Arc::new(NoSecrets)).await
+    }
+
+    pub async fn engine_knowing(&mut self, config: EngineConfig, secrets: Arc<dyn Secrets>) -> Engine {
         let scripted = Scripted { calls: self.sender.clone(), journal: self.journal.clone() };
         Engine::builder(self.store.clone())
             .bus(self.bus.clone())
@@ -88,6 +92,7 @@ impl World {
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(scripted))
             .config(config)
+            .secrets(secrets)
             .start()
             .await
             .unwrap()
@@ -165,6 +170,12 @@ impl World {
 
     pub fn gauge(&self, name: &str, labels: &[(&'static str, &str)]) -> i64 {
         value_of(&self.metrics.snapshot().gauges, name, labels)
+    }
+
+    /// The files of the store.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let folder = self.folder.iter().flat_map(|folder| std::fs::read_dir(folder.path()).unwrap());
+        folder.map(|file| file.unwrap().path()).collect()
     }
 
     /// Commits, as the store saw them.
