@@ -41,4 +41,5 @@ pub use path::{NAMES, Path, Step};
 pub(crate) use path::{NODE_FIELDS, RUN_FIELDS};
 pub use references::{PathUse, References};
 pub use scope::{NodeView, RunView, Scope};
+pub(crate) use template::push_pointer;
 pub use template::{EXPRESSIONS_MAX, RENDERED_BYTES_MAX, TEMPLATE_BYTES_MAX, Template};

@@ -3,6 +3,7 @@
 //! * [`parse`](fn@parse): text to specification, or to everything that is wrong with it, each with its place.
 //! * [`check`](fn@check): the rules of meaning on the types, for specifications built in Rust.
 //! * [`resolve_inputs`]: what a run is started with, against the workflow's params.
+//! * [`OutputSchema`]: what a node's output must be.
 //! * [`workflow_schema`]: the JSON Schema for editors.
 //! * [`codes`]: every rule, with cause and cure.
 //!
@@ -14,6 +15,7 @@ pub mod codes;
 mod decode;
 mod diagnostic;
 mod inputs;
+mod output_schema;
 mod parse;
 mod problem;
 mod schema;
@@ -23,6 +25,7 @@ mod types;
 pub use check::{CheckOptions, check};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use inputs::{input_from_text, resolve_form, resolve_inputs};
+pub use output_schema::{Mismatch, OutputSchema, SCHEMA_VALUES_MAX};
 pub use parse::{Format, Parsed, parse, parse_bytes};
 pub use schema::workflow_schema;
 pub use tree::{DEPTH_MAX, DOCUMENT_BYTES_MAX, VALUES_MAX};
