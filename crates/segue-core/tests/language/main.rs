@@ -2,6 +2,7 @@
 //! graphs of the shapes that real workflows have, each played by the kernel alone.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod patterns;
 mod semantics;
 mod tables;
 mod world;
