@@ -1,5 +1,9 @@
 //! The orchestrator: what an application calls.
 
+use std::collections::BTreeMap;
+
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
@@ -21,6 +25,12 @@ pub struct StartRun {
     pub base_dir: Option<String>,
     /// Let the built-in model stand in for every other.
     pub rehearsal: bool,
+    /// The versions that its child workflows, and theirs, are to have; each has been deployed. Those that are not named
+    /// here have the version that is current when the run starts.
+    pub workflows: BTreeMap<WorkflowId, ContentHash>,
+    /// Versions of child workflows that the caller brings along, from files for example. They have been deployed as this
+    /// one has; they come before what the store has in service.
+    pub workflows: BTreeMap<WorkflowId, ContentHash>,
 }
 
 /// The answer to a start. The run is durable.

@@ -132,6 +132,12 @@ codes! {
     UNKNOWN_HANDLER = Error "unknown-handler", "A handler that does not exist",
         "`task` names what carries a node out; no adapter here offers this name.",
         "Correct the name.";
+    CHILD_NOT_FOUND = Warning "child-not-found", "A child workflow that is not to be found here",
+        "`workflow: { id }` names a workflow that is in no file beside this document and is not deployed in the store. Unless it is deployed before a run starts, the start is refused.",
+        "Correct the id, put the child's document into the same folder, or deploy it: `segue workflows deploy FILE`.";
+    CHILD_NOT_VALID = Error "child-not-valid", "A child workflow that cannot run",
+        "The document that holds the child workflow is beside this one, and has errors of its own.",
+        "Correct the child's document; `segue validate` shows what is wrong with it.";
     OUT_OF_RANGE = Error "out-of-range", "A number out of range",
         "The number is smaller or greater than makes sense.",
         "Write a number in the range shown.";
