@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
@@ -27,9 +25,6 @@ pub struct StartRun {
     pub rehearsal: bool,
     /// The versions that its child workflows, and theirs, are to have; each has been deployed. Those that are not named
     /// here have the version that is current when the run starts.
-    pub workflows: BTreeMap<WorkflowId, ContentHash>,
-    /// Versions of child workflows that the caller brings along, from files for example. They have been deployed as this
-    /// one has; they come before what the store has in service.
     pub workflows: BTreeMap<WorkflowId, ContentHash>,
 }
 
