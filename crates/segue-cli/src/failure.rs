@@ -95,6 +95,7 @@ impl From<StoreError> for Failure {
                 .help(format!("another process carries it out; `segue runs watch {run_id}` follows it")),
             StoreError::KeyReused { .. } => Self::new(Exit::Conflict, message)
                 .help("use another key for another request, or the same workflow and inputs for the same one"),
+            StoreError::Refused(_) => Self::new(Exit::Conflict, message),
             StoreError::Unavailable(_) => {
                 Self::new(Exit::Unreachable, message).help("try again; `segue doctor` checks the store")
             }

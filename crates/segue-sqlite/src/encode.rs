@@ -18,10 +18,10 @@ pub(crate) struct RowText {
 }
 
 impl RowText {
-    /// `run` goes into the checksum: a row that moved to another run is damaged too.
-    pub(crate) fn of(run: RunId, row: &impl Serialize) -> Self {
+    /// `owner` (its run, its key) goes into the checksum: a row that moved to another one is damaged too.
+    pub(crate) fn of(owner: &[u8], row: &impl Serialize) -> Self {
         let text = serde_json::to_string(row).expect("a row can be written as JSON");
-        let sum = checksum(run, text.as_bytes());
+        let sum = checksum(owner, text.as_bytes());
         Self { text, sum }
     }
 }
@@ -43,14 +43,14 @@ impl EventsText {
 
 /// Reads a summary row from its two columns. `what` names it in the error.
 pub(crate) fn read_row<T: DeserializeOwned>(
-    run: RunId,
+    owner: &[u8],
     row: &Row<'_>,
     text: usize,
     sum: usize,
     what: &dyn Fn() -> String,
 ) -> Result<T, Failure> {
     let bytes = bytes(row.get_ref(text)?);
-    if row.get::<_, i64>(sum)? != checksum(run, bytes) {
+    if row.get::<_, i64>(sum)? != checksum(owner, bytes) {
         return Err(damaged(what(), "does not match its checksum"));
     }
     serde_json::from_slice(bytes).map_err(|error| damaged(what(), &format!("cannot be read: {error}")))
@@ -75,13 +75,18 @@ pub(crate) fn run_id(value: ValueRef<'_>) -> Result<RunId, Failure> {
     Ok(RunId::from_bytes(bytes))
 }
 
+/// `LIMIT`: 0 means all.
+pub(crate) fn limit(most: usize) -> i64 {
+    if most == 0 { -1 } else { i64::try_from(most).unwrap_or(-1) }
+}
+
 /// Corruption that was found: named, and never served.
 pub(crate) fn damaged(what: String, how: &str) -> Failure {
     Failure::Refused(StoreError::Broken(format!("corruption: {what} {how}; restore a copy and check the disk")))
 }
 
-fn checksum(run: RunId, text: &[u8]) -> i64 {
-    let hash = ContentHash::of(run.as_bytes()).chained(ContentHash::of(text));
+fn checksum(owner: &[u8], text: &[u8]) -> i64 {
+    let hash = ContentHash::of(owner).chained(ContentHash::of(text));
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }

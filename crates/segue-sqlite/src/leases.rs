@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn looking_for_work_walks_no_history() {
         let db = Connection::open_in_memory().expect("a database");
-        db.execute_batch(include_str!("../migrations/0001_runs.sql")).expect("the schema");
+        db.execute_batch(&crate::schema::MIGRATIONS.concat()).expect("the schema");
         for sql in [OWNERS, CLAIMABLE] {
             let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
             let mut rows = query.raw_query();

@@ -21,11 +21,15 @@
 //! # }
 //! ```
 
+mod cache;
 mod checkpoint;
+mod deployments;
 mod encode;
 mod failure;
+mod garbage;
 mod inbox;
 mod leases;
+mod lists;
 mod log;
 mod open;
 mod options;
@@ -35,6 +39,8 @@ mod schema;
 mod stats;
 mod store;
 mod tasks;
+mod values;
+mod waiting;
 mod watch;
 mod workflows;
 mod writer;

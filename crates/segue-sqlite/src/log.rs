@@ -1,11 +1,9 @@
-//! The log of a run, and the large values beside it.
+//! The log of a run.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use segue_core::{
     event::Event,
     ids::{ContentHash, RunId},
-    payload::BlobRef,
-    ports::StoreError,
 };
 
 use crate::{
@@ -49,20 +47,6 @@ pub(crate) fn append(
     Ok(chain)
 }
 
-/// Keeps the large values that `events` carry; one that is known already costs a look.
-pub(crate) fn keep_blobs(db: &Connection, events: &[Event]) -> Result<(), Failure> {
-    const SQL: &str = "INSERT INTO blobs (hash, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    for (blob, json) in events.iter().filter_map(|event| event.kind.payload()?.blob_to_store()) {
-        db.prepare_cached(SQL)?.execute(params![blob.hash.as_bytes(), json])?;
-    }
-    Ok(())
-}
-
-/// Bytes of the large values that `events` bring.
-pub(crate) fn blob_bytes(events: &[Event]) -> usize {
-    events.iter().filter_map(|event| event.kind.payload()?.blob_to_store()).map(|(_, json)| json.len()).sum()
-}
-
 /// The events of `run` after `after`, at most `limit` (0: all). The chain is checked over all rows that are read, and
 /// against the run's row if they reach the end.
 pub(crate) fn read(db: &Connection, run: &RunHead, after: u64, limit: usize) -> Result<Vec<Event>, Failure> {
@@ -104,6 +88,17 @@ pub(crate) fn read(db: &Connection, run: &RunHead, after: u64, limit: usize) -> 
     Ok(events)
 }
 
+/// The events of the commit that holds `seq`.
+pub(crate) fn commit_with(db: &Connection, run: &RunHead, seq: u64) -> Result<Vec<Event>, Failure> {
+    const SQL: &str = "SELECT count FROM events WHERE place = ?1";
+    if seq == 0 || seq > run.version {
+        return Ok(Vec::new());
+    }
+    let first = row_with(db, run, seq)?;
+    let count: usize = db.prepare_cached(SQL)?.query_row([first], |row| row.get(0))?;
+    read(db, run, seq_of(first) - 1, count)
+}
+
 /// The place of the row that holds `seq`.
 fn row_with(db: &Connection, run: &RunHead, seq: u64) -> Result<i64, Failure> {
     const SQL: &str = "SELECT max(place) FROM events WHERE place BETWEEN ?1 AND ?2";
@@ -121,16 +116,4 @@ fn chain_before(db: &Connection, run: &RunHead, first: i64) -> Result<ContentHas
     let mut query = db.prepare_cached(SQL)?;
     let before = query.query_row([place(run.run_no, 1), first], |row| Ok(encode::hash(row.get_ref(0)?))).optional()?;
     before.ok_or_else(|| damaged(format!("the log of run {} before seq {}", run.run_id, seq_of(first)), "is missing"))
-}
-
-/// The JSON text of a large value, its hash checked.
-pub(crate) fn blob(db: &Connection, blob: BlobRef) -> Result<Vec<u8>, Failure> {
-    const SQL: &str = "SELECT body FROM blobs WHERE hash = ?1";
-    let mut query = db.prepare_cached(SQL)?;
-    let body = query.query_row([blob.hash.as_bytes()], |row| Ok(encode::bytes(row.get_ref(0)?).to_vec())).optional()?;
-    let body = body.ok_or_else(|| StoreError::NotFound(format!("value {}", blob.hash)))?;
-    if body.len() as u64 != blob.bytes || ContentHash::of(&body) != blob.hash {
-        return Err(damaged(format!("value {}", blob.hash), "does not match its hash"));
-    }
-    Ok(body)
 }

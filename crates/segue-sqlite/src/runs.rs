@@ -1,11 +1,15 @@
 //! Runs: created, moved on by commits, read.
 
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
 use segue_core::{
     event::Event,
     ids::{ContentHash, EngineId, RunId, WorkflowId},
-    ports::{Commit, Created, Lease, NewRun, RequestId, RunFilter, RunRow, StoreError},
+    payload::Payload,
+    ports::{Commit, Created, Lease, NewRun, RequestId, RunRow, StoreError},
     status::Status,
+    time::Timestamp,
 };
 
 use crate::{
@@ -13,6 +17,7 @@ use crate::{
     failure::Failure,
     inbox, log,
     tasks::{self, TaskTexts},
+    values,
 };
 
 /// What every piece of work on a run needs of its row.
@@ -52,7 +57,10 @@ struct Texts {
     row: RowText,
     tasks: TaskTexts,
     status: Status,
+    /// Those that carry a large value.
     blobs: Vec<Event>,
+    /// When the run ended, in microseconds since 1970.
+    ended_at: Option<i64>,
 }
 
 impl Texts {
@@ -60,16 +68,21 @@ impl Texts {
         let run = row.run_id;
         Self {
             events: EventsText::of(&events),
-            row: RowText::of(run, row),
-            tasks: TaskTexts::of(run, tasks),
+            row: RowText::of(run.as_bytes(), row),
+            tasks: TaskTexts::of(run, tasks, &events),
             status: row.status,
-            blobs: events.into_iter().filter(|event| event.kind.payload().is_some_and(has_blob)).collect(),
+            blobs: events.into_iter().filter(|event| event.kind.payload().is_some_and(is_large)).collect(),
+            ended_at: row.finished_at.filter(|_| row.status.is_terminal()).map(Timestamp::as_micros),
         }
+    }
+
+    fn large_bytes(&self) -> usize {
+        values::of(&self.blobs).filter_map(Payload::blob_to_store).map(|(_, json)| json.len()).sum()
     }
 }
 
-fn has_blob(payload: &segue_core::payload::Payload) -> bool {
-    payload.blob_to_store().is_some()
+fn is_large(payload: &Payload) -> bool {
+    payload.blob().is_some()
 }
 
 /// A run to create, ready to be written.
@@ -80,6 +93,8 @@ pub(crate) struct Creation {
     key: Option<String>,
     request_hash: ContentHash,
     owner: Option<EngineId>,
+    labels: BTreeMap<String, String>,
+    parent: Option<RunId>,
     texts: Texts,
 }
 
@@ -92,23 +107,30 @@ impl Creation {
             key: new.idempotency_key,
             request_hash: new.request_hash,
             owner: new.owner,
+            labels: new.run.labels.clone(),
+            parent: new.run.parent,
             texts: Texts::of(new.events, &new.run, &new.tasks),
         }
     }
 
     pub(crate) fn large_bytes(&self) -> usize {
-        log::blob_bytes(&self.texts.blobs)
+        self.texts.large_bytes()
     }
 
     pub(crate) fn write(&self, db: &Connection) -> Result<Created, Failure> {
-        const SQL: &str = "INSERT INTO runs (run_id, workflow_id, idempotency_key, request_hash, owner, fence, live, \
-             status, version, chain, row, row_sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 'PENDING', 0, ?7, '', 0)";
+        const SQL: &str = "INSERT INTO runs (run_no, run_id, workflow_id, idempotency_key, request_hash, owner, fence, live, \
+             status, version, chain, row, row_sum, parent) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 'PENDING', 0, ?8, '', 0, ?9)";
+        const LABEL: &str = "INSERT INTO labels (run_id, name, value) VALUES (?1, ?2, ?3)";
         if let Some(existing) = self.existing(db)? {
             return Ok(existing);
         }
+        values::check(db, values::of(&self.texts.blobs))?;
+        let run_no = next_number(db)?;
         let fence = u64::from(self.owner.is_some());
         let start = log::chain_start(self.run_id);
         db.prepare_cached(SQL)?.execute(params![
+            run_no,
             self.run_id.as_bytes(),
             self.workflow_id.as_str(),
             self.key,
@@ -116,9 +138,13 @@ impl Creation {
             self.owner.as_ref().map(EngineId::as_str),
             fence,
             start.as_bytes(),
+            self.parent.as_ref().map(|parent| *parent.as_bytes()),
         ])?;
+        for (name, value) in &self.labels {
+            db.prepare_cached(LABEL)?.execute(params![self.run_id.as_bytes(), name, value])?;
+        }
         let head = RunHead {
-            run_no: db.last_insert_rowid(),
+            run_no,
             run_id: self.run_id,
             version: 0,
             chain: start,
@@ -152,6 +178,13 @@ impl Creation {
     }
 }
 
+/// Above all numbers whose rows are still there, also of runs that are being deleted.
+fn next_number(db: &Connection) -> Result<i64, Failure> {
+    const SQL: &str = "SELECT 1 + max(coalesce((SELECT max(run_no) FROM runs), 0), \
+         coalesce((SELECT max(run_no) FROM buried), 0))";
+    Ok(db.prepare_cached(SQL)?.query_row([], |row| row.get(0))?)
+}
+
 /// A commit ready to be written.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -173,7 +206,7 @@ impl Step {
     }
 
     pub(crate) fn large_bytes(&self) -> usize {
-        log::blob_bytes(&self.texts.blobs)
+        self.texts.large_bytes()
     }
 
     pub(crate) fn write(&self, db: &Connection) -> Result<(), Failure> {
@@ -181,21 +214,22 @@ impl Step {
         if head.fence != self.lease.fence || !head.is_owned || head.version != self.expected_version {
             return Err(StoreError::Conflict { run_id: self.lease.run_id }.into());
         }
+        values::check(db, values::of(&self.texts.blobs))?;
         write_texts(db, &head, &self.texts)?;
         inbox::remove(db, head.run_no, &self.answered)
     }
 }
 
 fn write_texts(db: &Connection, head: &RunHead, texts: &Texts) -> Result<(), Failure> {
-    log::keep_blobs(db, &texts.blobs)?;
+    values::keep_for_run(db, head.run_no, &texts.blobs)?;
     let chain = log::append(db, head.run_no, head.version, head.chain, &texts.events)?;
     let version = head.version + texts.events.count as u64;
     if head.status == texts.status.as_str() && !texts.status.is_terminal() {
         update(db, head.run_no, version, chain, &texts.row)?;
     } else {
-        update_status(db, head.run_no, version, chain, &texts.row, texts.status)?;
+        update_status(db, head.run_no, version, chain, texts)?;
     }
-    tasks::put(db, head.run_no, head.version, &texts.tasks)
+    tasks::put(db, head.run_no, &texts.tasks)
 }
 
 /// The usual step: touches no index.
@@ -206,20 +240,21 @@ fn update(db: &Connection, run_no: i64, version: u64, chain: ContentHash, row: &
 }
 
 /// A step that changes the status. An ended run belongs to nobody.
-fn update_status(
-    db: &Connection,
-    run_no: i64,
-    version: u64,
-    chain: ContentHash,
-    row: &RowText,
-    status: Status,
-) -> Result<(), Failure> {
+fn update_status(db: &Connection, run_no: i64, version: u64, chain: ContentHash, texts: &Texts) -> Result<(), Failure> {
     const SQL: &str = "UPDATE runs SET version = ?2, chain = ?3, row = ?4, row_sum = ?5, status = ?6, live = ?7, \
-         owner = CASE WHEN ?7 THEN owner END WHERE run_no = ?1";
+         owner = CASE WHEN ?7 THEN owner END, ended_at = ?8 WHERE run_no = ?1";
+    let Texts { row, status, ended_at, .. } = texts;
     let live = !status.is_terminal();
-    let values = params![run_no, version, chain.as_bytes(), row.text, row.sum, status.as_str(), live];
+    let values = params![run_no, version, chain.as_bytes(), row.text, row.sum, status.as_str(), live, ended_at];
     db.prepare_cached(SQL)?.execute(values)?;
     Ok(())
+}
+
+/// The run with this number, unless it is being deleted.
+pub(crate) fn numbered(db: &Connection, run_no: i64) -> Result<Option<RunId>, Failure> {
+    let mut query = db.prepare_cached("SELECT run_id FROM runs WHERE run_no = ?1")?;
+    let mut rows = query.query([run_no])?;
+    rows.next()?.map(|row| encode::run_id(row.get_ref(0)?)).transpose()
 }
 
 /// One run's row.
@@ -228,79 +263,13 @@ pub(crate) fn get(db: &Connection, run: RunId) -> Result<RunRow, Failure> {
     let mut query = db.prepare_cached(SQL)?;
     let mut rows = query.query([run.as_bytes()])?;
     match rows.next()? {
-        Some(row) => encode::read_row(run, row, 0, 1, &|| format!("the row of run {run}")),
+        Some(row) => encode::read_row(run.as_bytes(), row, 0, 1, &|| format!("the row of run {run}")),
         None => Err(StoreError::NotFound(format!("run {run}")).into()),
     }
-}
-
-/// Rows by filter, newest first. Walks the runs from the newest on until it has enough, so a page of a long history is
-/// quick where the filter lets much through.
-pub(crate) fn list(db: &Connection, filter: &RunFilter) -> Result<Vec<RunRow>, Failure> {
-    const SQL: &str = "SELECT run_id, row, row_sum FROM runs \
-         WHERE run_id BETWEEN :first AND :last AND (:before IS NULL OR run_id < :before) \
-         AND (:workflow IS NULL OR workflow_id = :workflow) \
-         AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses))) \
-         ORDER BY run_id DESC LIMIT :limit";
-    let Some((first, last)) = ids_with_prefix(filter.id_prefix.as_deref().unwrap_or_default()) else {
-        return Ok(Vec::new());
-    };
-    let statuses = (!filter.statuses.is_empty())
-        .then(|| serde_json::to_string(&filter.statuses).expect("statuses can be written as JSON"));
-    let mut query = db.prepare_cached(SQL)?;
-    let mut rows = query.query(named_params! {
-        ":first": first,
-        ":last": last,
-        ":before": filter.before.as_ref().map(|run| *run.as_bytes()),
-        ":workflow": filter.workflow_id.as_ref().map(WorkflowId::as_str),
-        ":statuses": statuses,
-        ":limit": if filter.limit == 0 { -1 } else { i64::try_from(filter.limit).unwrap_or(-1) },
-    })?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let run = encode::run_id(row.get_ref(0)?)?;
-        found.push(encode::read_row(run, row, 1, 2, &|| format!("the row of run {run}"))?);
-    }
-    Ok(found)
-}
-
-/// The first and the last id whose text starts with `prefix`; none if no id's text does.
-fn ids_with_prefix(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
-    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-    let fits = prefix.len() <= 36
-        && prefix.bytes().enumerate().all(|(at, byte)| {
-            if HYPHENS.contains(&at) { byte == b'-' } else { matches!(byte, b'0'..=b'9' | b'a'..=b'f') }
-        });
-    if !fits {
-        return None;
-    }
-    let fill = |digit: char| {
-        let digits: String = prefix.chars().filter(|c| *c != '-').chain(std::iter::repeat(digit)).take(32).collect();
-        u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
-    };
-    Some((fill('0')?, fill('f')?))
 }
 
 /// The output and the error of a task, from the event that its row names.
 pub(crate) fn event(db: &Connection, run: &RunHead, seq: u64) -> Result<Event, Failure> {
     let found = log::read(db, run, seq.saturating_sub(1), 1)?.pop();
     found.ok_or_else(|| damaged(format!("the log of run {} at seq {seq}", run.run_id), "is missing"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_is_a_range_of_ids() {
-        let id: RunId = "01998e3c-0a00-7000-8000-00000000002a".parse().expect("an id");
-        for length in 0..=36 {
-            let (first, last) = ids_with_prefix(&id.to_string()[..length]).expect("a prefix of an id");
-            assert!((first..=last).contains(id.as_bytes()), "{length}");
-        }
-        let (first, last) = ids_with_prefix(&id.to_string()).expect("an id");
-        assert_eq!((&first, &last), (id.as_bytes(), id.as_bytes()));
-        for none in ["01998E", "01998e3c0", "x", "01998e3c-0a00-7000-8000-00000000002a0", "-"] {
-            assert_eq!(ids_with_prefix(none), None, "{none}");
-        }
-    }
 }

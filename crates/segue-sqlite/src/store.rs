@@ -8,30 +8,37 @@ use std::{
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
+use rusqlite::Connection;
 use segue_core::{
     event::Event,
-    ids::{ContentHash, RunId, TaskId},
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     payload::BlobRef,
     ports::{
-        ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, Request, RequestId, RequestKind, RunFilter, RunRow,
-        RunStore, StoreError, TaskRow, WorkflowVersion,
+        Cached, ClaimRequest, Collected, Commit, Created, Deployment, EngineRecord, Lease, NewRun, Request, RequestId,
+        RequestKind, RunFilter, RunRow, RunStore, StoreError, TaskRow, WaitingTask, WorkflowVersion,
     },
+    time::Timestamp,
 };
 
 use crate::{
-    encode::damaged,
+    cache::{self, Entry},
+    deployments,
     failure::Failure,
-    inbox, leases, log, open,
+    garbage::{self, Cursor},
+    inbox, leases, lists, log, open,
     options::{SqliteOptions, Synchronous},
     readers::{Reader, Readers},
     runs::{self, Creation, Step},
     stats::{Counters, SqliteStats},
-    tasks,
+    tasks, values, waiting,
     watch::Watch,
     workflows,
     writer::{Setup, Writer},
 };
+
+/// What a step of a deletion changes in the file, about: enough for a look at the write-ahead log.
+const SWEPT_BYTES: usize = 64 * 1024;
 
 /// Keeps runs in one SQLite file.
 ///
@@ -75,6 +82,20 @@ impl SqliteStore {
         })
     }
 
+    /// Repeats `step`, each time in a transaction of its own, until there is nothing left to remove.
+    async fn sweep(
+        &self,
+        step: impl Fn(&Connection) -> Result<Option<Collected>, Failure> + Clone + Send + 'static,
+    ) -> Result<Collected, StoreError> {
+        let mut all = Collected::default();
+        while let Some(removed) = self.writer.write(SWEPT_BYTES, step.clone()).await? {
+            all.blobs += removed.blobs;
+            all.cache_entries += removed.cache_entries;
+            all.bytes += removed.bytes;
+        }
+        Ok(all)
+    }
+
     /// What this handle has done so far.
     pub fn stats(&self) -> SqliteStats {
         self.counters.read(self.options.synchronous == Synchronous::Full)
@@ -89,6 +110,15 @@ impl RunStore for SqliteStore {
 
     async fn get_workflow(&self, hash: ContentHash) -> Result<WorkflowVersion, StoreError> {
         self.readers.read(move |db| workflows::get(db, hash)).await
+    }
+
+    async fn deploy(&self, deployment: Deployment) -> Result<(), StoreError> {
+        self.writer.write(0, move |db| deployments::deploy(db, &deployment)).await
+    }
+
+    async fn deployments(&self, workflow: Option<&WorkflowId>, limit: usize) -> Result<Vec<Deployment>, StoreError> {
+        let workflow = workflow.cloned();
+        self.readers.read(move |db| deployments::list(db, workflow.as_ref(), limit)).await
     }
 
     async fn create_run(&self, new: NewRun) -> Result<Created, StoreError> {
@@ -112,7 +142,7 @@ impl RunStore for SqliteStore {
     }
 
     async fn blob(&self, blob: BlobRef) -> Result<Vec<u8>, StoreError> {
-        self.readers.read(move |db| log::blob(db, blob)).await
+        self.readers.read(move |db| values::read(db, blob)).await
     }
 
     async fn renew_engine(&self, engine: &EngineRecord, ttl: Duration) -> Result<(), StoreError> {
@@ -156,16 +186,51 @@ impl RunStore for SqliteStore {
         Box::pin(self.watch.listen(|| Reader::new(&self.path, &self.options)))
     }
 
+    async fn delete_run(&self, run: RunId) -> Result<(), StoreError> {
+        self.writer.write(0, move |db| garbage::bury(db, run)).await?;
+        self.sweep(garbage::sweep).await.map(|_| ())
+    }
+
+    async fn collect_garbage(&self, ended_before: Timestamp) -> Result<Collected, StoreError> {
+        let (mut runs, mut cursor) = (0, Cursor::START);
+        while let Some((ended, last)) = self.readers.read(move |db| garbage::ended(db, ended_before, cursor)).await? {
+            cursor = last;
+            runs += self.writer.write(0, move |db| garbage::bury_old(db, &ended, ended_before)).await?;
+        }
+        let swept = self.sweep(garbage::sweep).await?;
+        let cached = self.sweep(move |db| garbage::sweep_cache(db, ended_before)).await?;
+        Ok(Collected {
+            runs,
+            blobs: swept.blobs + cached.blobs,
+            cache_entries: cached.cache_entries,
+            bytes: swept.bytes + cached.bytes,
+        })
+    }
+
+    async fn cache_get(&self, key: &str, now: Timestamp) -> Result<Option<Cached>, StoreError> {
+        let key = key.to_owned();
+        self.readers.read(move |db| cache::get(db, &key, now)).await
+    }
+
+    async fn cache_put(&self, key: &str, entry: Cached, expires_at: Option<Timestamp>) -> Result<(), StoreError> {
+        let entry = Entry::of(key, entry, expires_at);
+        self.writer.write(entry.large_bytes(), move |db| entry.write(db)).await
+    }
+
     async fn get_run(&self, run: RunId) -> Result<RunRow, StoreError> {
         self.readers.read(move |db| runs::get(db, run)).await
     }
 
     async fn list_runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        self.readers.read(move |db| runs::list(db, &filter)).await
+        self.readers.read(move |db| lists::list(db, &filter)).await
     }
 
     async fn list_tasks(&self, run: RunId) -> Result<Vec<TaskRow>, StoreError> {
         self.readers.read(move |db| tasks::list(db, &runs::head(db, run)?)).await
+    }
+
+    async fn list_waiting(&self, run: Option<RunId>, limit: usize) -> Result<Vec<WaitingTask>, StoreError> {
+        self.readers.read(move |db| waiting::list(db, run, limit)).await
     }
 
     async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError> {
@@ -174,21 +239,13 @@ impl RunStore for SqliteStore {
     }
 }
 
-fn task_result(db: &rusqlite::Connection, run: RunId, task: &TaskId) -> Result<TaskResult, Failure> {
+fn task_result(db: &Connection, run: RunId, task: &TaskId) -> Result<TaskResult, Failure> {
     let head = runs::head(db, run)?;
     let row = tasks::get(db, &head, task)?;
     let ending = row.result_seq.map(|seq| runs::event(db, &head, seq)).transpose()?;
     let mut result = row.result(ending.as_ref().map(|event| &event.kind));
-    if let Some(output) = &mut result.output
-        && let Some(blob) = output.blob()
-    {
-        let what = || format!("the output of task {task} of run {run}");
-        let json = log::blob(db, blob).map_err(|failure| match failure {
-            Failure::Refused(StoreError::NotFound(_)) => damaged(what(), "is missing"),
-            other => other,
-        })?;
-        let value = serde_json::from_slice(&json).map_err(|error| damaged(what(), &format!("is not JSON: {error}")))?;
-        output.supply(Arc::new(value));
+    if let Some(output) = &mut result.output {
+        values::load(db, output, &|| format!("the output of task {task} of run {run}"))?;
     }
     Ok(result)
 }

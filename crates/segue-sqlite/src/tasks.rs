@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, params};
 use segue_core::{
+    event::Event,
     ids::{RunId, TaskId},
     ports::{StoreError, TaskRow},
+    status::Status,
 };
 
 use crate::{
@@ -15,24 +17,58 @@ use crate::{
 
 /// Task rows ready to be written.
 #[derive(Debug)]
-pub(crate) struct TaskTexts(Vec<(TaskId, RowText)>);
+pub(crate) struct TaskTexts(Vec<TaskText>);
+
+#[derive(Debug)]
+struct TaskText {
+    task_id: TaskId,
+    row: RowText,
+    waits: bool,
+    /// When the waiting began, if it did in this commit: in microseconds since 1970.
+    waits_since: Option<i64>,
+}
 
 impl TaskTexts {
-    pub(crate) fn of(run: RunId, rows: &[TaskRow]) -> Self {
-        Self(rows.iter().map(|row| (row.task_id.clone(), RowText::of(run, row))).collect())
+    pub(crate) fn of(run: RunId, rows: &[TaskRow], events: &[Event]) -> Self {
+        let first = events.first().map_or(0, |event| event.seq);
+        let event = |seq: u64| events.get(usize::try_from(seq.checked_sub(first)?).ok()?);
+        let text = |row: &TaskRow| {
+            let waits = row.status == Status::Waiting;
+            let began = row.result_seq.filter(|_| waits).and_then(event);
+            TaskText {
+                task_id: row.task_id.clone(),
+                row: RowText::of(run.as_bytes(), row),
+                waits,
+                waits_since: began.map(|event| event.time.as_micros()),
+            }
+        };
+        Self(rows.iter().map(text).collect())
     }
 }
 
-/// Writes rows in a commit after `version`. A row that exists keeps its place in the order.
-pub(crate) fn put(db: &Connection, run_no: i64, version: u64, tasks: &TaskTexts) -> Result<(), Failure> {
-    const SQL: &str = "INSERT INTO tasks (place, run_no, task_id, row, row_sum) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT (run_no, task_id) DO UPDATE SET row = excluded.row, row_sum = excluded.row_sum";
+/// Writes rows of a run. A row that exists keeps its place in the order.
+pub(crate) fn put(db: &Connection, run_no: i64, tasks: &TaskTexts) -> Result<(), Failure> {
+    const SQL: &str = "INSERT INTO tasks (place, run_no, task_id, row, row_sum, waiting_since) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (run_no, task_id) DO UPDATE SET row = excluded.row, \
+         row_sum = excluded.row_sum, waiting_since = CASE WHEN ?7 THEN coalesce(?6, waiting_since) END";
+    if tasks.0.is_empty() {
+        return Ok(());
+    }
+    let next = next_place(db, run_no)?;
     let mut insert = db.prepare_cached(SQL)?;
-    // Each task that a commit changes has an event in it, so the numbers of two commits never meet.
-    for (order, (task, row)) in (version + 1..).zip(&tasks.0) {
-        insert.execute(params![log::place(run_no, order), run_no, task.as_str(), row.text, row.sum])?;
+    for (place, task) in (next..).zip(&tasks.0) {
+        let TaskText { task_id, row, waits, waits_since } = task;
+        insert.execute(params![place, run_no, task_id.as_str(), row.text, row.sum, waits_since, waits])?;
     }
     Ok(())
+}
+
+/// The place behind all of the run's tasks.
+fn next_place(db: &Connection, run_no: i64) -> Result<i64, Failure> {
+    const SQL: &str = "SELECT max(place) FROM tasks WHERE place >= ?1 AND place < ?2";
+    let (first, end) = (log::place(run_no, 1), log::place(run_no + 1, 0));
+    let last: Option<i64> = db.prepare_cached(SQL)?.query_row([first, end], |row| row.get(0))?;
+    Ok(last.map_or(first, |last| last + 1))
 }
 
 /// All rows of a run, in the order in which they first changed.
@@ -43,7 +79,7 @@ pub(crate) fn list(db: &Connection, run: &RunHead) -> Result<Vec<TaskRow>, Failu
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let what = || format!("task {} of run {}", name(row), run.run_id);
-        found.push(encode::read_row(run.run_id, row, 1, 2, &what)?);
+        found.push(encode::read_row(run.run_id.as_bytes(), row, 1, 2, &what)?);
     }
     Ok(found)
 }
@@ -55,7 +91,7 @@ pub(crate) fn get(db: &Connection, run: &RunHead, task: &TaskId) -> Result<TaskR
     let mut query = db.prepare_cached(SQL)?;
     let mut rows = query.query(params![run.run_no, task.as_str()])?;
     match rows.next()? {
-        Some(row) => encode::read_row(run.run_id, row, 0, 1, &what),
+        Some(row) => encode::read_row(run.run_id.as_bytes(), row, 0, 1, &what),
         None => Err(StoreError::NotFound(what()).into()),
     }
 }

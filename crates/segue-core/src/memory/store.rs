@@ -1,6 +1,8 @@
 //! The run store in memory: one mutex around plain tables.
 
+mod blobs;
 mod lease;
+mod removal;
 mod state;
 
 use std::{
@@ -16,12 +18,12 @@ use futures_core::stream::BoxStream;
 use self::state::{RunState, State};
 use crate::{
     event::Event,
-    ids::{ContentHash, RunId, TaskId},
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     payload::BlobRef,
     ports::{
-        ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, Request, RequestId, RequestKind, RunFilter, RunRow,
-        RunStore, StoreError, TaskRow, WorkflowVersion,
+        Cached, ClaimRequest, Collected, Commit, Created, Deployment, EngineRecord, Lease, NewRun, Request, RequestId,
+        RequestKind, RunFilter, RunRow, RunStore, StoreError, TaskRow, WaitingTask, WorkflowVersion,
     },
     time::Timestamp,
 };
@@ -81,6 +83,29 @@ impl RunStore for MemoryStore {
         state.workflows.get(&hash).cloned().ok_or_else(|| StoreError::NotFound(format!("workflow version {hash}")))
     }
 
+    async fn deploy(&self, deployment: Deployment) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let Deployment { workflow_id, hash, .. } = &deployment;
+        if state.workflows.get(hash).is_none_or(|version| version.workflow_id != *workflow_id) {
+            return Err(StoreError::NotFound(format!("version {hash} of workflow {workflow_id}")));
+        }
+        let all = state.deployments.entry(workflow_id.clone()).or_default();
+        let is_current = |last: &Deployment| last.hash == deployment.hash && last.base_dir == deployment.base_dir;
+        if !all.last().is_some_and(is_current) {
+            all.push(deployment);
+        }
+        Ok(())
+    }
+
+    async fn deployments(&self, workflow: Option<&WorkflowId>, limit: usize) -> Result<Vec<Deployment>, StoreError> {
+        let state = self.state();
+        let most = at_most(limit, usize::MAX);
+        Ok(match workflow {
+            Some(id) => state.deployments.get(id).into_iter().flatten().rev().take(most).cloned().collect(),
+            None => state.deployments.values().filter_map(|all| all.last()).take(most).cloned().collect(),
+        })
+    }
+
     async fn create_run(&self, new: NewRun) -> Result<Created, StoreError> {
         new.assert_consistent();
         let mut state = self.state();
@@ -97,6 +122,7 @@ impl RunStore for MemoryStore {
         if state.runs.contains_key(&run_id) {
             return Err(StoreError::Conflict { run_id });
         }
+        state.blobs.check(&new.events)?;
         if let Some(key) = new.idempotency_key {
             state.keys.insert((new.run.workflow_id.clone(), key), run_id);
         }
@@ -112,6 +138,8 @@ impl RunStore for MemoryStore {
         if run.fence != commit.lease.fence || run.owner.is_none() || run.row.version != commit.expected_version {
             return Err(StoreError::Conflict { run_id: commit.lease.run_id });
         }
+        state.blobs.check(&commit.events)?;
+        let run = state.run_mut(commit.lease.run_id)?;
         run.requests.retain(|request| !commit.answered.contains(&request.id));
         state.append(commit.events, commit.run, commit.tasks);
         Ok(())
@@ -126,7 +154,7 @@ impl RunStore for MemoryStore {
     }
 
     async fn blob(&self, blob: BlobRef) -> Result<Vec<u8>, StoreError> {
-        self.state().blob(blob).map(<[u8]>::to_vec)
+        self.state().blobs.get(blob).map(<[u8]>::to_vec)
     }
 
     async fn renew_engine(&self, engine: &EngineRecord, ttl: Duration) -> Result<(), StoreError> {
@@ -175,6 +203,41 @@ impl RunStore for MemoryStore {
         Box::pin(receiver)
     }
 
+    async fn delete_run(&self, run: RunId) -> Result<(), StoreError> {
+        self.state().delete_run(run).map(|_| ())
+    }
+
+    async fn collect_garbage(&self, ended_before: Timestamp) -> Result<Collected, StoreError> {
+        let now = (self.clock)();
+        self.state().collect(ended_before, now)
+    }
+
+    async fn cache_get(&self, key: &str, now: Timestamp) -> Result<Option<Cached>, StoreError> {
+        let state = self.state();
+        let Some((entry, expires_at)) = state.cache.get(key) else { return Ok(None) };
+        if expires_at.is_some_and(|time| time <= now) {
+            return Ok(None);
+        }
+        let mut entry = entry.clone();
+        state.load(&mut entry.output)?;
+        Ok(Some(entry))
+    }
+
+    async fn cache_put(&self, key: &str, mut entry: Cached, expires_at: Option<Timestamp>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.blobs.check_payload(&entry.output)?;
+        let key: Arc<str> = key.into();
+        // The new one first: both may refer to one value.
+        let is_same = state.cache.get(&key).is_some_and(|(old, _)| old.output.blob() == entry.output.blob());
+        if !is_same {
+            state.blobs.leave_key(&key);
+        }
+        state.blobs.keep_for_key(&entry.output, &key);
+        entry.output = entry.output.to_logged();
+        state.cache.insert(key, (entry, expires_at));
+        Ok(())
+    }
+
     async fn get_run(&self, run: RunId) -> Result<RunRow, StoreError> {
         Ok(self.state().run(run)?.row.clone())
     }
@@ -185,6 +248,8 @@ impl RunStore for MemoryStore {
         let chosen = older.map(|(_, run)| &run.row).filter(|row| {
             (filter.statuses.is_empty() || filter.statuses.contains(&row.status))
                 && filter.workflow_id.as_ref().is_none_or(|id| *id == row.workflow_id)
+                && filter.label.as_ref().is_none_or(|(name, value)| row.labels.get(name) == Some(value))
+                && filter.parent.is_none_or(|parent| row.parent == Some(parent))
                 && filter.id_prefix.as_ref().is_none_or(|prefix| row.run_id.to_string().starts_with(prefix))
         });
         Ok(chosen.take(at_most(filter.limit, usize::MAX)).cloned().collect())
@@ -194,16 +259,22 @@ impl RunStore for MemoryStore {
         Ok(self.state().run(run)?.tasks.clone())
     }
 
+    async fn list_waiting(&self, run: Option<RunId>, limit: usize) -> Result<Vec<WaitingTask>, StoreError> {
+        let state = self.state();
+        if let Some(run) = run {
+            state.run(run)?;
+        }
+        let of_run = state.waiting().filter(|task| run.is_none_or(|run| task.run_id == run));
+        Ok(of_run.take(at_most(limit, usize::MAX)).collect())
+    }
+
     async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError> {
         let state = self.state();
         let of_run = state.run(run)?;
         let row = of_run.task(task).ok_or_else(|| StoreError::NotFound(format!("task {task} of run {run}")))?;
         let mut result = row.result(row.result_seq.and_then(|seq| of_run.event(seq)).map(|event| &event.kind));
-        if let Some(output) = &mut result.output
-            && let Some(blob) = output.blob()
-        {
-            let value = serde_json::from_slice(state.blob(blob)?).expect("a payload's text is JSON");
-            output.supply(Arc::new(value));
+        if let Some(output) = &mut result.output {
+            state.load(output)?;
         }
         Ok(result)
     }

@@ -81,6 +81,7 @@ impl Plan {
         let mut plan = Self {
             workflow_id: spec.id.clone(),
             hash: version_json(spec).0,
+            labels: labels(spec),
             max_parallel: spec.max_parallel_nodes.map(|n| n.max(1) as usize),
             timeout: spec.timeout_seconds.map(Seconds::as_duration),
             cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
@@ -443,4 +444,15 @@ fn outputs_of(draft: &Draft<'_>, nodes: &[PlanNode]) -> Result<Outputs, PlanErro
             Ok(Outputs::Sinks(sinks.map(|(at, _)| ix(draft.first + at)).collect()))
         }
     }
+}
+
+/// A number or a truth value is a label as its text; anything else is none.
+fn labels(spec: &WorkflowSpec) -> BTreeMap<String, String> {
+    let declared = spec.metadata.get("labels").and_then(Value::as_object).into_iter().flatten();
+    let labels = declared.filter_map(|(name, value)| match value {
+        Value::String(text) => Some((name.clone(), text.clone())),
+        Value::Number(_) | Value::Bool(_) => Some((name.clone(), value.to_string())),
+        _ => None,
+    });
+    labels.collect()
 }

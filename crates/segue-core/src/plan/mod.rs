@@ -33,6 +33,8 @@ impl NodeIx {
 pub struct Plan {
     pub(crate) workflow_id: WorkflowId,
     pub(crate) hash: ContentHash,
+    /// `metadata.labels`.
+    pub(crate) labels: BTreeMap<String, String>,
     /// All nodes: those of the workflow first, then those of each group.
     pub(crate) nodes: Vec<PlanNode>,
     pub(crate) by_id: BTreeMap<NodeId, NodeIx>,
@@ -235,6 +237,11 @@ impl Plan {
     /// The workflow's version.
     pub const fn hash(&self) -> ContentHash {
         self.hash
+    }
+
+    /// `metadata.labels` of the workflow: texts, by which runs are found.
+    pub const fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
     }
 
     /// All nodes: those of the workflow in the order of the document, then those of its groups.

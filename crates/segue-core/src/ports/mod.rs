@@ -6,6 +6,7 @@ mod bus;
 mod context;
 mod metrics;
 mod orchestrator;
+mod rows;
 mod scheduler;
 mod secrets;
 mod store;
@@ -15,9 +16,10 @@ pub use bus::{BusError, EventBus, EventStream, Topic};
 pub use context::ExecutionContext;
 pub use metrics::MetricsCollector;
 pub use orchestrator::{Orchestrator, OrchestratorError, StartRun, Started};
+pub use rows::{Cached, Collected, Deployment, RunFilter, RunRow, TaskRow, WaitingTask, WorkflowVersion};
 pub use scheduler::{Completion, ScheduleError, Scheduler, Slot};
 pub use secrets::Secrets;
 pub use store::{
-    ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, OwnerProof, Request, RequestId, RequestKind, RunFilter,
-    RunRow, RunStore, StoreError, TaskRow, WorkflowVersion,
+    ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, OwnerProof, Request, RequestId, RequestKind, RunStore,
+    StoreError,
 };

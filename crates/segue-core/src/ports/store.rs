@@ -3,31 +3,23 @@
 //! A store decides nothing: what a commit contains was decided by the kernel. The store promises that a commit happens
 //! whole or not at all, only for the owner of the run, and only if nothing else was committed since.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use serde_json::Value;
+
+use super::rows::{Cached, Collected, Deployment, RunFilter, RunRow, TaskRow, WaitingTask, WorkflowVersion};
 use crate::{
-    event::{Event, EventKind},
+    event::Event,
     ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
-    outcome::{TaskError, TaskResult, Usage},
+    outcome::TaskResult,
     payload::BlobRef,
-    status::Status,
+    run::Address,
     time::Timestamp,
 };
-
-/// A workflow at one version.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WorkflowVersion {
-    /// BLAKE3 of `spec_json`.
-    pub hash: ContentHash,
-    /// The workflow's id.
-    pub workflow_id: WorkflowId,
-    /// The [`crate::spec::WorkflowSpec`] as JSON.
-    pub spec_json: Arc<str>,
-}
 
 /// A run to create, with its first events.
 #[derive(Debug, Clone)]
@@ -55,84 +47,6 @@ pub enum Created {
     New(Option<Lease>),
     /// The key was used before, for this run.
     Existing(RunId),
-}
-
-/// A run's summary: what lists show. Written in the commit that changes it; always equal to the fold of the log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunRow {
-    /// The run.
-    pub run_id: RunId,
-    /// Its workflow.
-    pub workflow_id: WorkflowId,
-    /// The workflow's version.
-    pub workflow_hash: ContentHash,
-    /// Where it stands.
-    pub status: Status,
-    /// Is it being stopped?
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub cancelling: bool,
-    /// `seq` of its last event: its version.
-    pub version: u64,
-    /// When it was created.
-    pub created_at: Timestamp,
-    /// When it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Timestamp>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<TaskError>,
-    /// What all its attempts consumed.
-    #[serde(default)]
-    pub usage: Usage,
-    /// Nodes of its workflow.
-    pub tasks_total: u32,
-    /// Tasks that have ended.
-    pub tasks_done: u32,
-}
-
-/// A task's summary. Holds no payload: its output is in the event at `result_seq`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TaskRow {
-    /// The task.
-    pub task_id: TaskId,
-    /// Where it stands.
-    pub status: Status,
-    /// The attempts so far.
-    pub attempts: u32,
-    /// When its first attempt began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Timestamp>,
-    /// `seq` of the last event that said how an attempt, or the task, ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result_seq: Option<u64>,
-    /// What all its attempts consumed.
-    #[serde(default)]
-    pub usage: Usage,
-}
-
-impl TaskRow {
-    /// What the task has come to, given the event at `result_seq`. A large output is still a reference.
-    pub fn result(&self, ending: Option<&EventKind>) -> TaskResult {
-        let (output, error) = match ending {
-            Some(EventKind::TaskSucceeded { output, .. }) => (Some(output), None),
-            Some(EventKind::TaskFailed { error, continue_with, .. }) => (continue_with.as_ref(), Some(error)),
-            Some(EventKind::TaskRetrying { error, .. }) => (None, Some(error)),
-            _ => (None, None),
-        };
-        TaskResult {
-            status: self.status,
-            attempts: self.attempts,
-            output: output.cloned(),
-            error: error.cloned(),
-            usage: self.usage,
-        }
-    }
 }
 
 /// The right to commit for a run. A later claim has a higher fencing token and makes this one worthless.
@@ -214,6 +128,13 @@ pub enum RequestKind {
     },
     /// Go on after the end: run what has not succeeded.
     Reopen,
+    /// An answer to what a task waits for.
+    Signal {
+        /// To whom.
+        to: Address,
+        /// What is said.
+        data: Value,
+    },
 }
 
 /// An engine as the store knows it.
@@ -249,21 +170,6 @@ pub struct ClaimRequest {
     pub dead: Vec<EngineId>,
 }
 
-/// Which runs to list, newest first.
-#[derive(Debug, Clone, Default)]
-pub struct RunFilter {
-    /// Of these statuses; empty: of all.
-    pub statuses: Vec<Status>,
-    /// Of this workflow.
-    pub workflow_id: Option<WorkflowId>,
-    /// Whose id starts with this text (hyphenated, lower case).
-    pub id_prefix: Option<String>,
-    /// Older than this run.
-    pub before: Option<RunId>,
-    /// At most this many; 0: all.
-    pub limit: usize,
-}
-
 /// What can go wrong, cut by what the caller does next.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -287,6 +193,9 @@ pub enum StoreError {
         /// The run it was used for.
         run_id: RunId,
     },
+    /// Not as things stand, and why: a run that has not ended is not deleted. Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
     /// Not now (busy, no connection). The write may or may not have happened: reload and compare, never repeat blindly.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
@@ -314,8 +223,18 @@ pub trait RunStore: Send + Sync {
     /// The version with this hash.
     async fn get_workflow(&self, hash: ContentHash) -> Result<WorkflowVersion, StoreError>;
 
+    /// Puts a version of a workflow into service; durable when it returns. It is the workflow's current one until another
+    /// one is deployed, whatever their times say. Repeatable: what is current already (this version, this folder) stays
+    /// as it is. [`StoreError::NotFound`] unless the version has been put, as one of this workflow.
+    async fn deploy(&self, deployment: Deployment) -> Result<(), StoreError>;
+
+    /// Of a workflow: all its deployments, newest first, the current one at the head. Without one: the current deployment
+    /// of each workflow, by id. At most `limit` (0: all).
+    async fn deployments(&self, workflow: Option<&WorkflowId>, limit: usize) -> Result<Vec<Deployment>, StoreError>;
+
     /// Creates a run with its first events, atomically; durable when it returns. Repeating it with the same key
-    /// answers with the first run; [`StoreError::KeyReused`] if something else was asked for then.
+    /// answers with the first run; [`StoreError::KeyReused`] if something else was asked for then. Large values that the
+    /// events only refer to have been kept before: else [`StoreError::NotFound`], as in a commit.
     async fn create_run(&self, new: NewRun) -> Result<Created, StoreError>;
 
     /// The one write of a live run: all of it or nothing, and durable when it returns. [`StoreError::Conflict`] unless
@@ -357,6 +276,25 @@ pub trait RunStore: Send + Sync {
     /// doubled: the inbox is the truth, and is read again when a lease is renewed.
     fn request_signals(&self) -> BoxStream<'static, RunId>;
 
+    /// Removes a run that has ended: its log, its rows, its requests, and the large values that nothing else refers to. Gone
+    /// at once and for all when it returns; its key may be used again. Runs that it started as children stay.
+    /// [`StoreError::Refused`] if it has not ended, or may go on: it is owned, somebody asked for it to be reopened, or a
+    /// run above it (its parent, that one's parent) has not ended.
+    async fn delete_run(&self, run: RunId) -> Result<(), StoreError>;
+
+    /// Removes as [`RunStore::delete_run`] does what ended before this time, unless it, or a run above it that is still
+    /// there, ended later or may go on. Also cached results that have expired by the store's clock, or never expire and
+    /// were kept before this time. In small steps, each of them whole, so that commits go on in between; an interrupted
+    /// collection is finished by the next one.
+    async fn collect_garbage(&self, ended_before: Timestamp) -> Result<Collected, StoreError>;
+
+    /// The result kept under this key, its output loaded; none if there is none or it has expired by `now`.
+    async fn cache_get(&self, key: &str, now: Timestamp) -> Result<Option<Cached>, StoreError>;
+
+    /// Keeps a result until `expires_at` (none: always), in the place of an earlier one. It outlives its run, with its large
+    /// value. [`StoreError::NotFound`] if that value is only referred to and not there.
+    async fn cache_put(&self, key: &str, entry: Cached, expires_at: Option<Timestamp>) -> Result<(), StoreError>;
+
     /// One run's row.
     async fn get_run(&self, run: RunId) -> Result<RunRow, StoreError>;
 
@@ -365,6 +303,10 @@ pub trait RunStore: Send + Sync {
 
     /// The rows of a run's tasks, in the order in which they first changed. A task that never changed has no row.
     async fn list_tasks(&self, run: RunId) -> Result<Vec<TaskRow>, StoreError>;
+
+    /// The `WAITING` tasks of this run, or of all runs, with what they wait for; those that have waited longest first, in
+    /// the order of [`RunStore::list_tasks`] where a run's began at one time. At most `limit` (0: all).
+    async fn list_waiting(&self, run: Option<RunId>, limit: usize) -> Result<Vec<WaitingTask>, StoreError>;
 
     /// What a task has come to, its output loaded. [`StoreError::NotFound`] for a task that never changed.
     async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError>;

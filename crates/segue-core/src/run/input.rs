@@ -1,5 +1,6 @@
 //! What comes in, what goes out, and what is refused.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{ids::TaskId, outcome::TaskOutcome, time::Timestamp};
@@ -45,7 +46,8 @@ pub enum Input {
 }
 
 /// Whom a signal is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Address {
     /// The task.
     Task(TaskId),

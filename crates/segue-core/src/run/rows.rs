@@ -24,6 +24,8 @@ impl Run {
             usage: state.usage,
             tasks_total: self.scope(ScopeIx::ROOT).len,
             tasks_done: self.scope(ScopeIx::ROOT).len - count(self.scope(ScopeIx::ROOT).open),
+            labels: self.plan.labels().clone(),
+            parent: None,
         }
     }
 

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use segue_core::{
     event::Event,
-    ids::{ContentHash, RunId, TaskId},
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     payload::BlobRef,
     ports::{
-        ClaimRequest, Commit, Created, EngineRecord, Lease, MetricsCollector, NewRun, Request, RequestId, RequestKind,
-        RunFilter, RunRow, RunStore, StoreError, TaskRow, WorkflowVersion,
+        Cached, ClaimRequest, Collected, Commit, Created, Deployment, EngineRecord, Lease, MetricsCollector, NewRun,
+        Request, RequestId, RequestKind, RunFilter, RunRow, RunStore, StoreError, TaskRow, WaitingTask,
+        WorkflowVersion,
     },
+    time::Timestamp,
 };
 use tokio::time::Instant;
 
@@ -60,6 +62,14 @@ impl RunStore for ObservedStore {
 
     async fn get_workflow(&self, hash: ContentHash) -> Result<WorkflowVersion, StoreError> {
         seen("get_workflow", self.inner.get_workflow(hash)).await
+    }
+
+    async fn deploy(&self, deployment: Deployment) -> Result<(), StoreError> {
+        seen("deploy", self.inner.deploy(deployment)).await
+    }
+
+    async fn deployments(&self, workflow: Option<&WorkflowId>, limit: usize) -> Result<Vec<Deployment>, StoreError> {
+        seen("deployments", self.inner.deployments(workflow, limit)).await
     }
 
     async fn create_run(&self, new: NewRun) -> Result<Created, StoreError> {
@@ -110,6 +120,27 @@ impl RunStore for ObservedStore {
         self.inner.request_signals()
     }
 
+    async fn delete_run(&self, run: RunId) -> Result<(), StoreError> {
+        seen("delete_run", self.inner.delete_run(run)).await
+    }
+
+    async fn collect_garbage(&self, ended_before: Timestamp) -> Result<Collected, StoreError> {
+        seen("collect_garbage", self.inner.collect_garbage(ended_before)).await
+    }
+
+    async fn cache_get(&self, key: &str, now: Timestamp) -> Result<Option<Cached>, StoreError> {
+        let found = seen("cache_get", self.inner.cache_get(key, now)).await;
+        if let Ok(found) = &found {
+            let result = if found.is_some() { "hit" } else { "miss" };
+            self.metrics.add("segue_cache_lookups", &[("result", result)], 1);
+        }
+        found
+    }
+
+    async fn cache_put(&self, key: &str, entry: Cached, expires_at: Option<Timestamp>) -> Result<(), StoreError> {
+        seen("cache_put", self.inner.cache_put(key, entry, expires_at)).await
+    }
+
     async fn get_run(&self, run: RunId) -> Result<RunRow, StoreError> {
         seen("get_run", self.inner.get_run(run)).await
     }
@@ -120,6 +151,10 @@ impl RunStore for ObservedStore {
 
     async fn list_tasks(&self, run: RunId) -> Result<Vec<TaskRow>, StoreError> {
         seen("list_tasks", self.inner.list_tasks(run)).await
+    }
+
+    async fn list_waiting(&self, run: Option<RunId>, limit: usize) -> Result<Vec<WaitingTask>, StoreError> {
+        seen("list_waiting", self.inner.list_waiting(run, limit)).await
     }
 
     async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError> {

@@ -73,6 +73,11 @@ impl State {
 }
 
 impl RunState {
+    /// Has it ended, and does nobody own it or want it to go on?
+    pub(super) fn is_over(&self) -> bool {
+        self.row.status.is_terminal() && self.owner.is_none() && !self.asks_to_reopen()
+    }
+
     fn is_claimable(&self) -> bool {
         !self.row.status.is_terminal() || self.asks_to_reopen()
     }

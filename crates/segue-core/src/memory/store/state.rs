@@ -7,12 +7,13 @@ use std::{
 
 use futures_channel::mpsc;
 
-use super::MemoryStats;
+use super::{MemoryStats, blobs::Blobs};
 use crate::{
-    event::Event,
+    event::{Event, EventKind},
     ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
-    payload::BlobRef,
-    ports::{OwnerProof, Request, RunRow, StoreError, TaskRow, WorkflowVersion},
+    payload::Payload,
+    ports::{Cached, Deployment, OwnerProof, Request, RunRow, StoreError, TaskRow, WaitingTask, WorkflowVersion},
+    status::Status,
     time::Timestamp,
 };
 
@@ -23,7 +24,13 @@ pub(super) struct State {
     /// Runs that have not ended, so that claiming does not look at history.
     pub(super) live: BTreeSet<RunId>,
     pub(super) keys: BTreeMap<(WorkflowId, String), RunId>,
-    blobs: BTreeMap<ContentHash, Arc<[u8]>>,
+    pub(super) blobs: Blobs,
+    /// Of each workflow, the newest last.
+    pub(super) deployments: BTreeMap<WorkflowId, Vec<Deployment>>,
+    /// By key, with the time of expiry.
+    pub(super) cache: BTreeMap<Arc<str>, (Cached, Option<Timestamp>)>,
+    /// The tasks that wait: since when, whose, and their place among its tasks.
+    waiting: BTreeSet<(Timestamp, RunId, usize)>,
     pub(super) engines: BTreeMap<EngineId, (OwnerProof, Timestamp)>,
     pub(super) last_request: i64,
     pub(super) signals: Vec<mpsc::Sender<RunId>>,
@@ -66,14 +73,30 @@ impl RunState {
         self.events.get(usize::try_from(seq.checked_sub(1)?).ok()?)
     }
 
-    fn put_task(&mut self, row: TaskRow) {
-        match self.task_places.get(&row.task_id) {
-            Some(&at) => self.tasks[at] = row,
-            None => {
-                self.task_places.insert(row.task_id.clone(), self.tasks.len());
-                self.tasks.push(row);
-            }
+    /// Gives the row its place.
+    fn put_task(&mut self, row: TaskRow) -> usize {
+        let next = self.tasks.len();
+        let at = *self.task_places.entry(row.task_id.clone()).or_insert(next);
+        if at == next {
+            self.tasks.push(row);
+        } else {
+            self.tasks[at] = row;
         }
+        at
+    }
+
+    /// What the task at this place waits for, if it does.
+    fn waiting_task(&self, at: usize) -> Option<WaitingTask> {
+        let row = self.tasks.get(at).filter(|row| row.status == Status::Waiting)?;
+        let event = self.event(row.result_seq?)?;
+        let EventKind::TaskWaiting(waiting) = &event.kind else { return None };
+        Some(WaitingTask {
+            run_id: self.row.run_id,
+            workflow_id: self.row.workflow_id.clone(),
+            task_id: row.task_id.clone(),
+            since: event.time,
+            waiting: waiting.clone(),
+        })
     }
 }
 
@@ -86,11 +109,13 @@ impl State {
         self.runs.get_mut(&run).ok_or_else(|| no_run(run))
     }
 
-    pub(super) fn blob(&self, blob: BlobRef) -> Result<&[u8], StoreError> {
-        self.blobs
-            .get(&blob.hash)
-            .map(|json| &**json)
-            .ok_or_else(|| StoreError::NotFound(format!("value {}", blob.hash)))
+    /// Gives a large value its content.
+    pub(super) fn load(&self, payload: &mut Payload) -> Result<(), StoreError> {
+        if let Some(blob) = payload.blob() {
+            let value = serde_json::from_slice(self.blobs.get(blob)?).expect("a payload's text is JSON");
+            payload.supply(Arc::new(value));
+        }
+        Ok(())
     }
 
     /// Writes what a creation or a commit brings. All checks have passed.
@@ -100,15 +125,20 @@ impl State {
         let run = self.runs.get_mut(&row.run_id).expect("the caller has looked it up");
         for mut event in events {
             if let Some(payload) = event.kind.payload_mut() {
-                if let Some((blob, json)) = payload.blob_to_store() {
-                    self.blobs.entry(blob.hash).or_insert_with(|| json.into());
-                }
+                self.blobs.keep_for_run(payload, row.run_id);
                 *payload = payload.to_logged();
             }
             run.events.push(event);
         }
         for task in tasks {
-            run.put_task(task);
+            let before = run.task_places.get(&task.task_id).and_then(|&at| run.waiting_task(at));
+            let at = run.put_task(task);
+            if let Some(before) = before {
+                self.waiting.remove(&(before.since, row.run_id, at));
+            }
+            if let Some(now) = run.waiting_task(at) {
+                self.waiting.insert((now.since, row.run_id, at));
+            }
         }
         if row.status.is_terminal() {
             run.owner = None;
@@ -117,6 +147,19 @@ impl State {
             self.live.insert(row.run_id);
         }
         run.row = row;
+    }
+
+    /// Removes a run with all that is its own. Gives the bytes of its log.
+    pub(super) fn remove_run(&mut self, run_id: RunId) -> u64 {
+        let Some(run) = self.runs.remove(&run_id) else { return 0 };
+        self.live.remove(&run_id);
+        self.keys.retain(|_, owner| *owner != run_id);
+        self.waiting.retain(|(_, owner, _)| *owner != run_id);
+        serde_json::to_vec(&run.events).expect("events can be written as JSON").len() as u64
+    }
+
+    pub(super) fn waiting(&self) -> impl Iterator<Item = WaitingTask> {
+        self.waiting.iter().filter_map(|(_, run, at)| self.runs.get(run)?.waiting_task(*at))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the cases are made of: runs that move on as a kernel would move them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use segue_core::{
     event::{Event, EventKind, RunCreated},
@@ -44,6 +44,8 @@ pub fn new_run(n: u32, inputs: Value) -> NewRun {
         usage: Usage::default(),
         tasks_total: 3,
         tasks_done: 0,
+        labels: BTreeMap::new(),
+        parent: None,
     };
     let created = RunCreated {
         workflow_hash: version.hash,
@@ -161,6 +163,7 @@ impl Live {
             EventKind::TaskCancelled { .. } => (Status::Cancelled, true),
             EventKind::TaskSkipped { .. } => (Status::Skipped, true),
             EventKind::TaskRetrying { .. } => (Status::Pending, true),
+            EventKind::TaskWaiting(_) => (Status::Waiting, true),
             _ => (Status::Running, false),
         };
         row.status = status;
