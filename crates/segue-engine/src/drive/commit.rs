@@ -78,7 +78,10 @@ impl Drive {
                 self.shared.break_down(why);
                 return Verdict::Stop;
             }
-            StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::KeyReused { .. } => {}
+            StoreError::Unavailable(_)
+            | StoreError::Full(_)
+            | StoreError::KeyReused { .. }
+            | StoreError::Refused(_) => {}
         }
         tracing::warn!(%run_id, %error, attempt = n + 1, "a commit failed; it is kept");
         self.wait(n).await;

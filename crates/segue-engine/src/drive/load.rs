@@ -74,7 +74,7 @@ where
             Err(StoreError::NotFound(what)) => return Err(End::Unusable(format!("{what} not found"))),
             Err(StoreError::Conflict { .. } | StoreError::KeyReused { .. }) => return Err(End::Left),
             // One damaged run; the others go on. A store that is broken as a whole fails their commits too.
-            Err(StoreError::Broken(why)) => return Err(End::Unusable(why)),
+            Err(StoreError::Broken(why) | StoreError::Refused(why)) => return Err(End::Unusable(why)),
         }
         tokio::select! {
             () = tokio::time::sleep(pause_before_retry(n)) => {}
