@@ -3,6 +3,8 @@
 //! Inside a run an [`Event`] leaves out what all of its events share; [`Envelope`] adds the run and its workflow for
 //! readers outside. The schema only grows: a golden file a version is a test.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
@@ -85,6 +87,9 @@ pub enum EventKind {
     TaskSignaled {
         /// What was said.
         data: Payload,
+        /// The stored request that said it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<i64>,
     },
     /// A `foreach` node has its instances: `node[0]` to `node[n-1]`.
     #[serde(rename = "task.mapped")]
@@ -123,6 +128,9 @@ pub enum EventKind {
         /// What a reader should know although it succeeded.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
+        /// The result is that of the same task in this earlier run; nothing ran.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reused_from: Option<RunId>,
     },
     /// The task failed for good.
     #[serde(rename = "task.failed")]
@@ -175,6 +183,43 @@ pub struct RunCreated {
     /// The run's models answer from the built-in rehearsal model.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rehearsal: bool,
+    /// Of a child run: the task that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentLink>,
+    /// The versions of all workflows that this run may start, and that those may start.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub workflows: BTreeMap<WorkflowId, ContentHash>,
+    /// The earlier run whose results this one takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<RunId>,
+}
+
+impl RunCreated {
+    /// A run of its own, without a key.
+    pub const fn new(workflow_hash: ContentHash, inputs: Payload) -> Self {
+        Self {
+            workflow_hash,
+            inputs,
+            idempotency_key: None,
+            base_dir: None,
+            rehearsal: false,
+            parent: None,
+            workflows: BTreeMap::new(),
+            rerun_of: None,
+        }
+    }
+}
+
+/// Who started a child run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ParentLink {
+    /// The parent's run.
+    pub run_id: RunId,
+    /// The task in it.
+    pub task_id: TaskId,
+    /// How many runs are above this one, from 1.
+    pub depth: u32,
 }
 
 /// What a task waits for.
@@ -211,6 +256,26 @@ pub enum Waiting {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<Timestamp>,
     },
+    /// For the end of another run.
+    Child {
+        /// Which.
+        run_id: RunId,
+        /// Its workflow.
+        workflow_id: WorkflowId,
+        /// The version of its workflow.
+        workflow_hash: ContentHash,
+    },
+    /// For a person who decides what the failure means: `on_failure: pause`.
+    Failure {
+        /// What failed.
+        error: TaskError,
+        /// The attempt was lost, and by whom.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<Loss>,
+        /// What the attempt consumed that this ends.
+        #[serde(default, skip_serializing_if = "Usage::is_zero")]
+        usage: Usage,
+    },
 }
 
 impl Waiting {
@@ -219,6 +284,7 @@ impl Waiting {
         match self {
             Self::Approval { due, .. } | Self::Event { due, .. } => *due,
             Self::Time { due } => Some(*due),
+            Self::Child { .. } | Self::Failure { .. } => None,
         }
     }
 }
@@ -299,7 +365,7 @@ impl EventKind {
             Self::RunCreated(created) => Some(&created.inputs),
             Self::RunSucceeded { outputs } => Some(outputs),
             Self::TaskSucceeded { output, .. } => Some(output),
-            Self::TaskSignaled { data } => Some(data),
+            Self::TaskSignaled { data, .. } => Some(data),
             Self::TaskFailed { continue_with, .. } => continue_with.as_ref(),
             _ => None,
         }
@@ -311,7 +377,7 @@ impl EventKind {
             Self::RunCreated(created) => Some(&mut created.inputs),
             Self::RunSucceeded { outputs } => Some(outputs),
             Self::TaskSucceeded { output, .. } => Some(output),
-            Self::TaskSignaled { data } => Some(data),
+            Self::TaskSignaled { data, .. } => Some(data),
             Self::TaskFailed { continue_with, .. } => continue_with.as_mut(),
             _ => None,
         }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use segue_core::{
-    event::{self, CancelCause, Envelope, Event, EventKind, RunCreated, SkipCode, SkipReason},
+    event::{self, CancelCause, Envelope, Event, EventKind, ParentLink, RunCreated, SkipCode, SkipReason, Waiting},
     ids::{ContentHash, NodeId, RunId, TaskId, WorkflowId},
     outcome::{ErrorKind, Loss, TaskError, Usage},
     payload::Payload,
@@ -14,6 +14,10 @@ use segue_core::{
 use serde_json::{Value, json};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/events-v1.json");
+
+fn run_id(n: u8) -> RunId {
+    RunId::from_bytes([n; 16])
+}
 
 fn kinds() -> Vec<EventKind> {
     let usage = Usage { model_calls: 2, input_tokens: 120, output_tokens: 30, cached_input_tokens: 100 };
@@ -29,10 +33,26 @@ fn kinds() -> Vec<EventKind> {
             idempotency_key: Some("order-17".to_owned()),
             base_dir: Some("/work/flows".to_owned()),
             rehearsal: true,
+            parent: Some(ParentLink { run_id: run_id(1), task_id: TaskId::from("letters[3]"), depth: 1 }),
+            workflows: [(WorkflowId::new("letter"), ContentHash::of(b"letter"))].into(),
+            rerun_of: Some(run_id(2)),
         }),
         EventKind::RunStarted {},
         EventKind::RunWaiting {},
         EventKind::TaskStarted {},
+        EventKind::TaskWaiting(Waiting::Approval {
+            title: "Send it?".to_owned(),
+            message: Some("To 312 people".to_owned()),
+            form: [("note".to_owned(), json!({"type": "string"}))].into_iter().collect(),
+            approvers: vec!["ada".to_owned()],
+            due: Some(Timestamp::from_micros(1_790_000_600_000_000)),
+        }),
+        EventKind::TaskSignaled {
+            data: Payload::new(json!({"decision": "approve", "form": {"note": "go"}, "by": "ada"})),
+            request: Some(17),
+        },
+        EventKind::TaskMapped { n: 3 },
+        EventKind::LoopIterated { iteration: 2 },
         EventKind::TaskRetrying {
             error: limited,
             due: Timestamp::from_micros(1_790_000_002_500_000),
@@ -43,6 +63,7 @@ fn kinds() -> Vec<EventKind> {
             output: Payload::new(json!({"text": "Tea is a leaf."})),
             usage,
             warnings: vec!["a tool failed".to_owned()],
+            reused_from: Some(run_id(2)),
         },
         EventKind::TaskFailed {
             error: failed,
@@ -66,17 +87,28 @@ fn kinds() -> Vec<EventKind> {
     ]
 }
 
+fn is_without_attempt(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::TaskSkipped { .. }
+            | EventKind::TaskWaiting(_)
+            | EventKind::TaskSignaled { .. }
+            | EventKind::TaskMapped { .. }
+            | EventKind::LoopIterated { .. }
+    )
+}
+
 fn envelopes() -> Vec<Value> {
     let run: RunId = "0199a3f2-0000-7000-8000-00000000002a".parse().unwrap();
     (1_u64..)
         .zip(kinds())
         .map(|(seq, kind)| {
-            let of_task = kind.name().starts_with("task.");
+            let of_task = !kind.name().starts_with("run.");
             let event = Event {
                 seq,
                 time: Timestamp::from_micros(1_790_000_000_000_000 + i64::try_from(seq).unwrap()),
                 task_id: of_task.then(|| TaskId::from("write")),
-                attempt: (of_task && !matches!(kind, EventKind::TaskSkipped { .. })).then_some(1),
+                attempt: (of_task && !is_without_attempt(&kind)).then_some(1),
                 kind,
             };
             let shown = serde_json::to_value(Envelope::of(&event, &WorkflowId::new("demo"), run)).unwrap();

@@ -42,11 +42,10 @@ impl Draft {
         let params = Value::Object(params);
         let request_hash = hash_of(workflow, &params, start.base_dir.as_deref(), start.rehearsal);
         let created = RunCreated {
-            workflow_hash: workflow,
-            inputs: Payload::new(params),
             idempotency_key: start.idempotency_key,
             base_dir: start.base_dir,
             rehearsal: start.rehearsal,
+            ..RunCreated::new(workflow, Payload::new(params))
         };
         Ok(Self { deployed, request_hash, created })
     }

@@ -64,7 +64,7 @@ fn plain(folder: &Path) {
 async fn step(store: &Arc<dyn RunStore>, live: &mut Live, n: u32) {
     let (this, next) = (format!("step_{n:04}"), format!("step_{:04}", n + 1));
     let output = Payload::new(json!({"n": n}));
-    let success = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new() };
+    let success = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new(), reused_from: None };
     let commit = live.next(vec![(Some(&this), success), (Some(&next), EventKind::TaskStarted {})]);
     store.commit(commit.clone()).await.unwrap();
     live.row = commit.run;

@@ -32,7 +32,7 @@ fn open(path: &Path) -> Arc<dyn RunStore> {
 }
 
 fn success(output: Value) -> EventKind {
-    EventKind::TaskSucceeded { output: Payload::new(output), usage: Usage::default(), warnings: Vec::new() }
+    EventKind::TaskSucceeded { output: Payload::new(output), usage: Usage::default(), warnings: Vec::new(), reused_from: None }
 }
 
 /// A database with some runs, closed.

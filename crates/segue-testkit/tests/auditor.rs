@@ -48,13 +48,7 @@ fn kind(verb: &str, data: &str, now: Timestamp) -> EventKind {
     let (first, second) = data.split_once('/').unwrap_or((data, ""));
     let usage = Usage::default();
     match verb {
-        "created" => EventKind::RunCreated(RunCreated {
-            workflow_hash: ContentHash::of(b"w"),
-            inputs: Payload::new(json!({ "p": 1 })),
-            idempotency_key: None,
-            base_dir: None,
-            rehearsal: false,
-        }),
+        "created" => EventKind::RunCreated(RunCreated::new(ContentHash::of(b"w"), Payload::new(json!({ "p": 1 })))),
         "started" => EventKind::RunStarted {},
         "waiting" => EventKind::RunWaiting {},
         "reopened" => EventKind::RunReopened {},
@@ -71,7 +65,7 @@ fn kind(verb: &str, data: &str, now: Timestamp) -> EventKind {
         "starts" => EventKind::TaskStarted {},
         "succeeds" => {
             let output = Payload::new(serde_json::from_str(data).unwrap_or_default());
-            EventKind::TaskSucceeded { output, usage, warnings: Vec::new() }
+            EventKind::TaskSucceeded { output, usage, warnings: Vec::new(), reused_from: None }
         }
         "retries" => {
             let lost = serde_json::from_value::<Loss>(second.into()).ok();

@@ -9,15 +9,15 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Approval, Block, BlockIx, Dependent, Foreach, Incoming, Items, LoopBack, NodeIx, Outputs, Plan, PlanNode, Repeat,
-    RetryRule, Wait, Work, loops, version_json,
+    Approval, Block, BlockIx, CHILD_HANDLER, Cache, Dependent, Foreach, Incoming, Items, LoopBack, NodeIx, Outputs,
+    Plan, PlanNode, Repeat, RetryRule, Wait, Work, loops, version_json,
 };
 use crate::{
     expr::{ExprError, Expression, References, Template, TemplateError},
     ids::{HandlerId, NodeId, TaskId},
     spec::{
-        Backoff, Defaults, EdgeSpec, FailureAction, FailurePolicy, OnFailure, RepeatSpec, RetryPolicy, Seconds,
-        TaskNode, WorkflowOnFailure, WorkflowSpec,
+        Backoff, CacheSpec, Defaults, EdgeSpec, FailureAction, FailurePolicy, OnFailure, RepeatSpec, RetryPolicy,
+        Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
     },
 };
 
@@ -143,14 +143,15 @@ impl Plan {
         let back = node.loop_back.iter().filter_map(|back| back.when.as_ref());
         let until = node.repeat.iter().filter_map(|repeat| repeat.until.as_ref());
         let mut expressions: Vec<&Expression> = edges.chain(back).chain(until).chain(&node.when).collect();
-        let mut templates: Vec<&Template> = node.continue_with.iter().chain([&node.inputs]).collect();
+        let key = node.cache.as_ref().and_then(|cache| cache.key.as_ref());
+        let mut templates: Vec<&Template> = node.continue_with.iter().chain(key).chain([&node.inputs]).collect();
         match node.foreach.as_ref().map(|foreach| &foreach.items) {
             Some(Items::Expression(items)) => expressions.push(items),
             Some(Items::List(items)) => templates.push(items),
             None => {}
         }
         match &node.work {
-            Work::Attempts | Work::Group(_) | Work::Wait(Wait::Seconds(_)) => {}
+            Work::Attempts | Work::Child(_) | Work::Group(_) | Work::Wait(Wait::Seconds(_)) => {}
             Work::Approval(approval) => templates.extend(approval.message.iter().chain([&approval.title])),
             Work::Wait(Wait::Until(until)) => templates.push(until),
             Work::Wait(Wait::Event { name, matches }) => {
@@ -221,7 +222,10 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn node(&self, node: &TaskNode, block: BlockIx, inner: Option<BlockIx>) -> Result<PlanNode, PlanError> {
         let defaults = &self.defaults;
-        let named = node.spec.task.clone();
+        let named = match node.workflow {
+            Some(_) => Some(HandlerId::from(CHILD_HANDLER)),
+            None => node.spec.task.clone(),
+        };
         let work = work(node, inner)?;
         let makes_attempts = matches!(work, Work::Attempts);
         let takes_material = makes_attempts && named.is_none() && !node.spec.inputs.contains_key("prompt");
@@ -253,6 +257,7 @@ impl Compiler<'_> {
             when: node.when.as_deref().map(|text| condition(text, place("when"))).transpose()?,
             continue_with: stand_in(&on_failure, &node.id)?,
             reads: Vec::new(),
+            cache: node.cache.as_ref().map(|spec| cache(node, spec)).transpose()?,
         })
     }
 }
@@ -261,6 +266,9 @@ fn work(node: &TaskNode, inner: Option<BlockIx>) -> Result<Work, PlanError> {
     let text = |text: &str, what: &'static str| template(&Value::from(text), || format!("{}.{what}", node.id));
     if let Some(block) = inner {
         return Ok(Work::Group(block));
+    }
+    if let Some(child) = &node.workflow {
+        return Ok(Work::Child(child.clone()));
     }
     if let Some(approval) = &node.approval {
         return Ok(Work::Approval(Approval {
@@ -291,6 +299,11 @@ fn foreach(node: &TaskNode, items: &Value) -> Result<Foreach, PlanError> {
         list => Items::List(template(list, place)?),
     };
     Ok(Foreach { items, parallelism: node.parallelism.unwrap_or(1).max(1) as usize })
+}
+
+fn cache(node: &TaskNode, spec: &CacheSpec) -> Result<Cache, PlanError> {
+    let key = spec.key.as_deref().map(|key| template(&Value::from(key), || format!("{}.cache.key", node.id)));
+    Ok(Cache { key: key.transpose()?, ttl: spec.ttl_seconds.map(Seconds::as_duration) })
 }
 
 fn repeat(node: &TaskNode, spec: &RepeatSpec) -> Result<Repeat, PlanError> {

@@ -7,7 +7,12 @@
 mod compile;
 mod loops;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 
@@ -16,8 +21,11 @@ use crate::{
     expr::{Expression, Template},
     ids::{ContentHash, HandlerId, NodeId, TaskId, WorkflowId},
     outcome::{ErrorKind, TaskError},
-    spec::{ApprovalRejection, ApprovalTimeout, Backoff, Jitter, Join, OnExhausted},
+    spec::{ApprovalRejection, ApprovalTimeout, Backoff, ChildSpec, Jitter, Join, OnExhausted},
 };
+
+/// The handler of nodes that run another workflow. No adapter has it.
+pub const CHILD_HANDLER: &str = "segue.workflow";
 
 /// A node's number in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +115,30 @@ pub struct PlanNode {
     pub(crate) continue_with: Option<Template>,
     /// The nodes whose values it may read: in inputs, conditions, its dependents' edges, its stand-in output.
     pub(crate) reads: Vec<NodeIx>,
+    pub(crate) cache: Option<Cache>,
+}
+
+/// Its result is used again, by this and by other runs.
+pub struct Cache {
+    /// Results with one key are one; without it the rendered inputs are the key.
+    pub(crate) key: Option<Template>,
+    /// How long a result is used; for ever if absent.
+    pub ttl: Option<Duration>,
+}
+
+impl PlanNode {
+    /// The workflow that it runs, if that is what it does.
+    pub const fn child(&self) -> Option<&ChildSpec> {
+        match &self.work {
+            Work::Child(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    /// How its result is used again, if it may be.
+    pub const fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
 }
 
 /// What a node does when it is its turn.
@@ -115,6 +147,8 @@ pub(crate) enum Work {
     Attempts,
     /// Its block runs.
     Group(BlockIx),
+    /// Another workflow runs.
+    Child(ChildSpec),
     /// A person is asked.
     Approval(Approval),
     /// Time passes, or a signal comes.
@@ -247,6 +281,11 @@ impl Plan {
     /// All nodes: those of the workflow in the order of the document, then those of its groups.
     pub fn nodes(&self) -> &[PlanNode] {
         &self.nodes
+    }
+
+    /// The workflows that it may start, each once.
+    pub fn children(&self) -> BTreeSet<&WorkflowId> {
+        self.nodes.iter().filter_map(|node| node.child().map(|child| &child.id)).collect()
     }
 
     pub(crate) fn node(&self, ix: NodeIx) -> &PlanNode {

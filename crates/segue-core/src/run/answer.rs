@@ -63,15 +63,19 @@ impl Run {
         let due = node.timeout.map(|span| now.plus(span));
         match &node.work {
             Work::Approval(approval) => Ok(Waiting::Approval {
-                title: self.text(ix, &approval.title)?,
-                message: approval.message.as_ref().map(|message| self.text(ix, message)).transpose()?,
+                title: self.text(ix, "approval.title", &approval.title)?,
+                message: approval
+                    .message
+                    .as_ref()
+                    .map(|message| self.text(ix, "approval.message", message))
+                    .transpose()?,
                 form: approval.form.clone(),
                 approvers: approval.approvers.clone(),
                 due,
             }),
             Work::Wait(Wait::Seconds(span)) => Ok(Waiting::Time { due: now.plus(*span) }),
             Work::Wait(Wait::Until(until)) => {
-                let text = self.text(ix, until)?;
+                let text = self.text(ix, "wait.until", until)?;
                 let due = text.parse().map_err(|_| {
                     let message =
                         format!("`wait.until` of `{}`: `{text}` is no time; write 2026-12-24T18:00:00Z", node.id);
@@ -79,24 +83,20 @@ impl Run {
                 })?;
                 Ok(Waiting::Time { due })
             }
-            Work::Wait(Wait::Event { name, .. }) => Ok(Waiting::Event { event: self.text(ix, name)?, due }),
-            Work::Attempts | Work::Group(_) => Ok(Waiting::Time { due: now }),
+            Work::Wait(Wait::Event { name, .. }) => {
+                Ok(Waiting::Event { event: self.text(ix, "wait.event", name)?, due })
+            }
+            Work::Attempts | Work::Child(_) | Work::Group(_) => Ok(Waiting::Time { due: now }),
         }
-    }
-
-    fn text(&self, ix: TaskIx, template: &crate::expr::Template) -> Result<String, TaskError> {
-        let value = template
-            .render(&self.scope_for(ix, template.references()))
-            .map_err(|error| TaskError::new(ErrorKind::InvalidInput, format!("`{}`: {error}", self.task_id(ix))))?;
-        Ok(match &*value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })
     }
 
     pub(super) fn begin_waiting(&mut self, ix: TaskIx, waiting: &Waiting, now: Timestamp) {
         self.state.verdicts.remove(&ix);
         self.begin(ix, now);
+        if let Waiting::Child { .. } = waiting {
+            self.state.running.remove(&ix);
+            self.state.awaiting.insert(ix);
+        }
         let task = self.task_mut(ix);
         task.status = Status::Waiting;
         task.waiting = Some(waiting.clone());
@@ -109,12 +109,14 @@ impl Run {
         events: &mut Vec<Event>,
         to: &Address,
         data: &Value,
+        request: Option<i64>,
         now: Timestamp,
     ) -> Result<(), Rejected> {
         let addressed: Vec<TaskIx> = match to {
             Address::Task(task) => {
                 let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
-                Some(ix).filter(|ix| self.state.waiting.contains(ix)).into_iter().collect()
+                let answerable = |ix: &TaskIx| self.state.waiting.contains(ix) && !self.state.awaiting.contains(ix);
+                Some(ix).filter(answerable).into_iter().collect()
             }
             Address::Event(name) => {
                 self.state.waiting.iter().copied().filter(|&ix| self.listens(ix, name, data)).collect()
@@ -126,7 +128,7 @@ impl Run {
         let answers: Result<Vec<_>, _> =
             addressed.iter().map(|&ix| self.check_answer(&self.task(ix).id, data)).collect();
         for (ix, answer) in addressed.into_iter().zip(answers.map_err(|_| Rejected::BadAnswer)?) {
-            self.answer(events, ix, answer, now);
+            self.answer(events, ix, answer, request, now);
         }
         Ok(())
     }
@@ -143,9 +145,9 @@ impl Run {
             })
     }
 
-    fn answer(&mut self, events: &mut Vec<Event>, ix: TaskIx, data: Value, now: Timestamp) {
+    fn answer(&mut self, events: &mut Vec<Event>, ix: TaskIx, data: Value, request: Option<i64>, now: Timestamp) {
         let data = Payload::new(data);
-        self.record_about(events, now, ix, None, EventKind::TaskSignaled { data: data.clone() });
+        self.record_about(events, now, ix, None, EventKind::TaskSignaled { data: data.clone(), request });
         let rejects = data.value().and_then(|data| data.get("decision")).is_some_and(|decision| decision == "reject");
         match &self.plan.clone().node(self.task(ix).node).work {
             Work::Approval(approval) if rejects => self.reject(events, ix, approval, data, now),

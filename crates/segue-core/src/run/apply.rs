@@ -75,12 +75,17 @@ impl Run {
                 task.due = Some(*due);
                 self.state.delayed.insert((*due, ix));
             }
-            EventKind::TaskSucceeded { output, usage, .. } => {
+            EventKind::TaskSucceeded { output, usage, reused_from, .. } => {
                 self.end_attempt(ix, event, *usage);
                 self.task_mut(ix).error = None;
                 self.end_task(ix, event.time, Status::Succeeded);
                 self.keep_output(ix, output);
-                self.tell(ix);
+                if reused_from.is_some() {
+                    // The loop that it ends has come to its end in the other run.
+                    self.pass_on(ix);
+                } else {
+                    self.tell(ix);
+                }
             }
             EventKind::TaskFailed { error, lost, continue_with, usage } => {
                 self.end_attempt(ix, event, *usage);
@@ -138,6 +143,7 @@ impl Run {
     /// What every answer about a task does, whether or not an attempt was under way.
     fn end_attempt(&mut self, ix: TaskIx, event: &Event, usage: Usage) {
         self.state.running.remove(&ix);
+        self.state.awaiting.remove(&ix);
         self.state.waiting.remove(&ix);
         self.state.usage += usage;
         let task = self.task_mut(ix);

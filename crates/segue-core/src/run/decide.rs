@@ -44,6 +44,11 @@ impl Run {
             self.state.verdicts.insert(ix, Verdict::Again);
             return;
         }
+        self.pass_on(ix);
+    }
+
+    /// Lets the dependents of a task know how it ended.
+    pub(super) fn pass_on(&mut self, ix: TaskIx) {
         self.count_for_dependents(ix);
         let plan = self.plan.clone();
         for edge in &plan.node(self.task(ix).node).dependents {

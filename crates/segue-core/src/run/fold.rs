@@ -140,8 +140,10 @@ impl Run {
                 EventKind::LoopIterated { .. } if status == Status::Succeeded => Ok(()),
                 _ if status.is_terminal() => impossible("the task has ended"),
                 EventKind::TaskStarted {} if status == Status::Running => impossible("the task runs already"),
-                EventKind::TaskRetrying { .. } if status != Status::Running => impossible("the task does not run"),
-                EventKind::TaskSucceeded { .. } if status == Status::Pending => impossible("the task has not begun"),
+                EventKind::TaskRetrying { .. } if !self.is_alive(ix) => impossible("the task does not run"),
+                EventKind::TaskSucceeded { reused_from: None, .. } if status == Status::Pending => {
+                    impossible("the task has not begun")
+                }
                 EventKind::TaskSignaled { .. } if status != Status::Waiting => impossible("the task does not wait"),
                 _ => Ok(()),
             };
@@ -152,7 +154,9 @@ impl Run {
             EventKind::RunReopened {} if !self.status().is_terminal() => impossible("the run has not ended"),
             EventKind::RunReopened {} => Ok(()),
             _ if self.status().is_terminal() => impossible("the run has ended"),
-            kind if kind.ends_run() && !self.state.running.is_empty() => impossible("a task still runs"),
+            kind if kind.ends_run() && !(self.state.running.is_empty() && self.state.awaiting.is_empty()) => {
+                impossible("a task still runs")
+            }
             _ => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use super::{
     task::{ENGINE_LOSSES_MAX, Parts},
 };
 use crate::{
-    event::{CancelCause, Event, EventKind},
+    event::{CancelCause, Event, EventKind, Waiting},
     ids::{NodeId, TaskId},
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
     payload::Payload,
@@ -45,7 +45,14 @@ impl Run {
                 self.end_of_attempt(&mut events, ix, outcome, jitter, now);
             }
             Input::Woke { jitter } => self.fire_timers(&mut events, jitter, now),
-            Input::Signal { to, data } => self.signal(&mut events, &to, &data, now)?,
+            Input::Signal { to, data, request } => self.signal(&mut events, &to, &data, request, now)?,
+            Input::TaskWaits { task, attempt, waiting } => {
+                let ix = self.running_attempt(&task, attempt)?;
+                if !matches!(waiting, Waiting::Child { .. }) || !self.state.running.contains(&ix) {
+                    return Err(Rejected::Stale);
+                }
+                self.record_about(&mut events, now, ix, Some(attempt), EventKind::TaskWaiting(waiting));
+            }
             Input::Cancel { reason } => match self.state.phase {
                 Phase::Ended(_) => return Err(Rejected::Ended),
                 Phase::Stopping { .. } => return Err(Rejected::Stopping),
@@ -80,7 +87,8 @@ impl Run {
         let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
         let known = self.task(ix);
         let is_current = known.attempt == attempt || planted!(AcceptsStaleAnswers);
-        let runs = known.status == Status::Running || planted!(AcceptsAnswersTwice);
+        let is_alive = known.status == Status::Running || self.state.awaiting.contains(&ix);
+        let runs = is_alive || planted!(AcceptsAnswersTwice);
         if runs && is_current { Ok(ix) } else { Err(Rejected::Stale) }
     }
 
@@ -100,7 +108,7 @@ impl Run {
                 match self.refusal(ix, &output) {
                     Some(error) => self.fail_for_good(events, ix, Failure { error, lost: None, usage, jitter }, now),
                     None => {
-                        let kind = EventKind::TaskSucceeded { output, usage, warnings };
+                        let kind = EventKind::TaskSucceeded { output, usage, warnings, reused_from: None };
                         self.record_about(events, now, ix, Some(self.task(ix).attempt), kind);
                     }
                 }
@@ -133,7 +141,12 @@ impl Run {
         });
         match result {
             Ok(output) => {
-                let kind = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new() };
+                let kind = EventKind::TaskSucceeded {
+                    output,
+                    usage: Usage::default(),
+                    warnings: Vec::new(),
+                    reused_from: None,
+                };
                 self.record_about(events, now, ix, None, kind);
             }
             Err(error) => self.fail_for_good(events, ix, Failure::of(error), now),
@@ -207,7 +220,7 @@ impl Run {
             );
         }
         let task = self.task(ix);
-        let has_begun = task.parts.is_none() && (task.status == Status::Running || task.due.is_some());
+        let has_begun = self.is_alive(ix) || (task.parts.is_none() && task.due.is_some());
         let attempt = has_begun.then_some(task.attempt);
         let continue_with = match self.stand_in(ix, &error) {
             Ok(output) => output,
@@ -260,7 +273,7 @@ impl Run {
     fn stop(&mut self, events: &mut Vec<Event>, by: CancelCause, reason: String, now: Timestamp) {
         self.record(events, now, EventKind::RunCancelling { by, reason });
         let waits = |ix: &TaskIx| {
-            let is_live = !self.task(*ix).status.is_terminal() && !self.state.running.contains(ix);
+            let is_live = !self.task(*ix).status.is_terminal() && !self.is_alive(*ix);
             is_live && !planted!(CancelForgetsWhatWaits)
         };
         let waiting: Vec<TaskIx> = self.arena().filter(waits).collect();
@@ -272,7 +285,7 @@ impl Run {
     /// What is under way inside a task is not wanted any more.
     fn cancel_parts(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
         for part in self.parts_under_way(ix) {
-            let attempt = self.state.running.contains(&part).then_some(self.task(part).attempt);
+            let attempt = self.is_alive(part).then_some(self.task(part).attempt);
             self.record_about(events, now, part, attempt, EventKind::TaskCancelled { usage: Usage::default() });
         }
     }
@@ -293,7 +306,7 @@ impl Run {
             let inside = self.sibling(ix, node);
             self.cancel_parts(events, inside, now);
             if !self.task(inside).status.is_terminal() {
-                let attempt = self.state.running.contains(&inside).then_some(self.task(inside).attempt);
+                let attempt = self.is_alive(inside).then_some(self.task(inside).attempt);
                 self.record_about(events, now, inside, attempt, EventKind::TaskCancelled { usage: Usage::default() });
             }
         }
@@ -317,7 +330,7 @@ impl Run {
             self.stop(events, CancelCause::Failure, format!("{node} failed: {}", error.message), now);
         }
         let state = &self.state;
-        let nothing_runs = state.running.is_empty() || planted!(EndsWhileSomethingRuns);
+        let nothing_runs = (state.running.is_empty() && state.awaiting.is_empty()) || planted!(EndsWhileSomethingRuns);
         let open = self.scope(ScopeIx::ROOT).open;
         let ended = open == 0 || (planted!(EndsWhileSomethingRuns) && open == state.running.len());
         if ended && nothing_runs && !self.status().is_terminal() {
@@ -330,24 +343,29 @@ impl Run {
 
     /// Records what is decided, and what follows from that.
     fn follow_up(&mut self, events: &mut Vec<Event>, now: Timestamp) {
-        while let Some((ix, verdict)) = self.state.verdicts.pop_first() {
-            match verdict {
-                Verdict::Skip(reason) => self.record_about(events, now, ix, None, EventKind::TaskSkipped { reason }),
-                Verdict::Fail(error) => self.fail_for_good(events, ix, Failure::of(error), now),
-                Verdict::Map(n) => self.record_about(events, now, ix, None, EventKind::TaskMapped { n }),
-                Verdict::Iterate => self.next_iteration(events, ix, now),
-                Verdict::Open => self.record_about(events, now, ix, None, EventKind::TaskStarted {}),
-                Verdict::Wait => match self.question(ix, now) {
-                    Ok(waiting) => self.record_about(events, now, ix, None, EventKind::TaskWaiting(waiting)),
-                    Err(error) => self.fail_for_good(events, ix, Failure::of(error), now),
-                },
-                Verdict::Conclude => {
-                    let result = self.result_of(ix);
-                    self.conclude(events, ix, result, now);
-                }
-                Verdict::Again => self.next_round(events, ix, now),
+        while self.follow_up_once(events, now).is_some() {}
+    }
+
+    /// Records one thing that is decided, and says about which task.
+    pub(super) fn follow_up_once(&mut self, events: &mut Vec<Event>, now: Timestamp) -> Option<TaskIx> {
+        let (ix, verdict) = self.state.verdicts.pop_first()?;
+        match verdict {
+            Verdict::Skip(reason) => self.record_about(events, now, ix, None, EventKind::TaskSkipped { reason }),
+            Verdict::Fail(error) => self.fail_for_good(events, ix, Failure::of(error), now),
+            Verdict::Map(n) => self.record_about(events, now, ix, None, EventKind::TaskMapped { n }),
+            Verdict::Iterate => self.next_iteration(events, ix, now),
+            Verdict::Open => self.record_about(events, now, ix, None, EventKind::TaskStarted {}),
+            Verdict::Wait => match self.question(ix, now) {
+                Ok(waiting) => self.record_about(events, now, ix, None, EventKind::TaskWaiting(waiting)),
+                Err(error) => self.fail_for_good(events, ix, Failure::of(error), now),
+            },
+            Verdict::Conclude => {
+                let result = self.result_of(ix);
+                self.conclude(events, ix, result, now);
             }
+            Verdict::Again => self.next_round(events, ix, now),
         }
+        Some(ix)
     }
 
     /// Does nothing run, and will nothing unless somebody answers or time passes?

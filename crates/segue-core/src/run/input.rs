@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ids::TaskId, outcome::TaskOutcome, time::Timestamp};
+use crate::{
+    event::Waiting,
+    ids::{RunId, TaskId},
+    outcome::TaskOutcome,
+    time::Timestamp,
+};
 
 /// Something that happened to a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +29,16 @@ pub enum Input {
         /// Drawn from `[0, 1)` by the shell, for the pause before a retry.
         jitter: f64,
     },
+    /// An attempt has handed its work over and holds no place any more: that of a child workflow, once the child run has
+    /// started. [`Input::TaskEnded`] ends it.
+    TaskWaits {
+        /// The task.
+        task: TaskId,
+        /// The attempt that runs.
+        attempt: u32,
+        /// What it waits for: [`Waiting::Child`].
+        waiting: Waiting,
+    },
     /// Time has passed.
     Woke {
         /// As above, for what fails because of it.
@@ -33,8 +48,11 @@ pub enum Input {
     Signal {
         /// To whom.
         to: Address,
-        /// What. To an approval: `{"decision": "approve" | "reject", "form"?, "by"?, "comment"?}`.
+        /// What. To an approval: `{"decision": "approve" | "reject", "form"?, "by"?, "comment"?}`; to a failure that a
+        /// person is to decide about: `{"decision": "retry" | "continue" | "fail", "output"?, "by"?, "comment"?}`.
         data: Value,
+        /// The stored request that says it; kept in the log, so that who posted it knows whether it counted.
+        request: Option<i64>,
     },
     /// Somebody wants the run to stop.
     Cancel {
@@ -69,6 +87,16 @@ pub enum Command<'a> {
         task: &'a TaskId,
         /// The attempt.
         attempt: u32,
+    },
+    /// This attempt waits for another run: see to it that the end of that run comes back as [`Input::TaskEnded`]. When it
+    /// is owed no longer and the attempt has not ended well, the other run is to be cancelled.
+    Await {
+        /// The task.
+        task: &'a TaskId,
+        /// The attempt.
+        attempt: u32,
+        /// The run.
+        child: RunId,
     },
     /// Say [`Input::Woke`] at this time, or as soon as it has passed.
     WakeAt(Timestamp),

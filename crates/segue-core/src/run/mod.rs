@@ -41,6 +41,7 @@ mod input;
 mod join;
 mod nest;
 mod reopen;
+mod rerun;
 mod rows;
 mod scope;
 mod task;
@@ -62,7 +63,7 @@ pub use self::{
 };
 use self::{join::Verdict, scope::Scope, task::Task};
 use crate::{
-    event::{CancelCause, Event, EventKind, RunCreated},
+    event::{CancelCause, Event, EventKind, RunCreated, Waiting},
     ids::{RunId, TaskId},
     outcome::{TaskError, Usage},
     payload::Payload,
@@ -113,6 +114,8 @@ struct State {
     delayed: BTreeSet<(Timestamp, TaskIx)>,
     running: BTreeSet<TaskIx>,
     waiting: BTreeSet<TaskIx>,
+    /// Of those that wait: the attempts that wait for another run.
+    awaiting: BTreeSet<TaskIx>,
     /// `run.waiting` is the last word: nothing runs, something waits.
     is_idle: bool,
     timers: BTreeSet<(Timestamp, Timer)>,
@@ -189,6 +192,7 @@ impl Run {
             delayed: BTreeSet::new(),
             running: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
             is_idle: false,
             timers: BTreeSet::new(),
             verdicts: BTreeMap::new(),
@@ -252,8 +256,10 @@ impl Run {
     pub fn owed(&self, now: Timestamp) -> impl Iterator<Item = Command<'_>> {
         let live = self.state.phase == Phase::Live;
         let execute = self.running().filter(move |_| live).map(|(task, attempt)| Command::Execute { task, attempt });
+        let awaits = self.awaiting().filter(move |_| live);
+        let awaits = awaits.map(|(task, attempt, child)| Command::Await { task, attempt, child });
         let accept = self.ready(now).take(self.room()).map(|task| Command::Accept { task });
-        execute.chain(accept).chain(self.wake_at(now).map(Command::WakeAt))
+        execute.chain(awaits).chain(accept).chain(self.wake_at(now).map(Command::WakeAt))
     }
 
     /// The tasks that are ready and due at `now`, in order. Any [`Run::room`] of them may be accepted: one for which there
@@ -272,6 +278,19 @@ impl Run {
     /// The attempts that have begun and not ended, also while the run is being stopped.
     pub fn running(&self) -> impl Iterator<Item = (&TaskId, u32)> {
         self.state.running.iter().map(|&ix| (self.task_id(ix), self.task(ix).attempt))
+    }
+
+    /// The attempts that wait for another run, also while this one is being stopped.
+    pub fn awaiting(&self) -> impl Iterator<Item = (&TaskId, u32, RunId)> {
+        self.state.awaiting.iter().filter_map(|&ix| match self.task(ix).waiting {
+            Some(Waiting::Child { run_id, .. }) => Some((self.task_id(ix), self.task(ix).attempt, run_id)),
+            _ => None,
+        })
+    }
+
+    /// Is an attempt under way, here or in another run?
+    fn is_alive(&self, ix: TaskIx) -> bool {
+        self.state.running.contains(&ix) || self.state.awaiting.contains(&ix)
     }
 
     /// When the run wants to be woken: the next timer, or the next retry that is not due yet.

@@ -42,7 +42,7 @@ impl Run {
             (Layer::Repeat, _) => Verdict::Iterate,
             (Layer::Work, Work::Group(_)) => Verdict::Open,
             (Layer::Work, Work::Approval(_) | Work::Wait(_)) => Verdict::Wait,
-            (Layer::Work, Work::Attempts) => {
+            (Layer::Work, Work::Attempts | Work::Child(_)) => {
                 self.state.ready.insert(ix);
                 return;
             }

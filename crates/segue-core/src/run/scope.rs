@@ -35,7 +35,7 @@ impl Scope {
         TaskIx(self.base + node.0 - plan.block(self.block).first.0)
     }
 
-    pub(super) fn members(&self) -> impl Iterator<Item = TaskIx> + use<> {
+    pub(super) fn members(&self) -> impl DoubleEndedIterator<Item = TaskIx> + use<> {
         (self.base..self.base + self.len).map(TaskIx)
     }
 }

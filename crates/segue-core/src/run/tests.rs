@@ -29,13 +29,7 @@ impl World {
     fn of(document: Value) -> Self {
         let spec: WorkflowSpec = serde_json::from_value(document).expect("a workflow");
         let plan = Arc::new(Plan::compile(&spec, &HandlerId::from("pass")).expect("a plan"));
-        let created = RunCreated {
-            workflow_hash: plan.hash(),
-            inputs: Payload::new(json!({ "p": 1 })),
-            idempotency_key: None,
-            base_dir: None,
-            rehearsal: false,
-        };
+        let created = RunCreated::new(plan.hash(), Payload::new(json!({ "p": 1 })));
         let now = Timestamp::from_micros(1_000_000);
         let (run, log) = Run::create(plan, RunId::from_bytes([7; 16]), created, now);
         Self { run, log, now }

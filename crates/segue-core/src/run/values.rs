@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Run, TaskIx, join::EdgeEnd, scope::ScopeIx, task::Parts};
 use crate::{
     event::{SkipCode, SkipReason},
-    expr::{ExprError, Expression, NodeView, References, RunView, Scope},
+    expr::{ExprError, Expression, NodeView, References, RunView, Scope, Template},
     ids::{NodeId, TaskId},
     outcome::{ErrorKind, TaskError},
     payload::Payload,
@@ -41,6 +41,25 @@ impl Run {
             false => Vec::new(),
         };
         Ok(Rendered { inputs, material })
+    }
+
+    /// The key under which the task's result is used again, rendered; `None` where the node's `cache` names none, or it
+    /// has no `cache` at all: then the rendered inputs are the key.
+    pub fn cache_key(&self, task: &TaskId) -> Result<Option<String>, TaskError> {
+        let Some(ix) = self.find(task) else { return Ok(None) };
+        let key = self.node_of(ix).cache().and_then(|cache| cache.key.as_ref());
+        key.map(|key| self.text(ix, "cache.key", key)).transpose()
+    }
+
+    /// Renders a text.
+    pub(super) fn text(&self, ix: TaskIx, place: &str, template: &Template) -> Result<String, TaskError> {
+        let value = template.render(&self.scope_for(ix, template.references())).map_err(|error| {
+            TaskError::new(ErrorKind::InvalidInput, format!("`{place}` of `{}`: {error}", self.task_id(ix)))
+        })?;
+        Ok(match &*value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
     }
 
     fn material(&self, ix: TaskIx) -> Option<(NodeId, Arc<Value>)> {

@@ -82,7 +82,7 @@ async fn large(store: &Arc<dyn RunStore>) {
     let mut live = Live::create(store, 1, &me).await;
     let first = loop {
         let output = Payload::new(json!(format!("{}{}", live.row.version, "x".repeat(1_000_000))));
-        let success = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new() };
+        let success = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new(), reused_from: None };
         let commit = live.next(vec![(Some("t"), success)]);
         match store.commit(commit.clone()).await {
             Ok(()) => live.accepted(commit),

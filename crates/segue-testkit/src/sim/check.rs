@@ -22,7 +22,7 @@ pub(super) fn is_due(auditor: &Auditor, input: &Input, now: Timestamp) -> bool {
         Input::TaskAccepted { task } => auditor.room() > 0 && auditor.ready(now).contains(task),
         Input::TaskEnded { task, attempt, .. } => auditor.alive().contains(&(task.clone(), *attempt)),
         Input::Woke { .. } => true,
-        Input::Signal { .. } => false,
+        Input::Signal { .. } | Input::TaskWaits { .. } => false,
         Input::Cancel { .. } => auditor.is_live(),
         Input::Reopen => matches!(auditor.ended(), Some(Status::Failed | Status::Cancelled)),
     }
@@ -35,6 +35,11 @@ pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), S
         match command {
             Command::Accept { task } => accept.push(task.clone()),
             Command::Execute { task, attempt } => execute.push((task.clone(), attempt)),
+            Command::Await { task, attempt, child } => {
+                return Err(format!(
+                    "attempt {attempt} of `{task}` waits for run {child}: no case has child workflows"
+                ));
+            }
             Command::WakeAt(time) => wake = Some(time),
         }
     }
@@ -144,7 +149,7 @@ pub(super) fn answer(given: &TaskOutcome, events: &[Event]) -> Result<(), String
     let recorded = match (given, events.first().map(|event| &event.kind)) {
         (TaskOutcome::Succeeded { output, usage, warnings }, Some(kind)) => {
             let (output, usage, warnings) = (output.clone(), *usage, warnings.clone());
-            *kind == EventKind::TaskSucceeded { output, usage, warnings }
+            *kind == EventKind::TaskSucceeded { output, usage, warnings, reused_from: None }
         }
         (TaskOutcome::Failed { error: given, usage: used }, Some(kind)) => match kind {
             EventKind::TaskRetrying { error, usage, lost: None, .. } => error == given && usage == used,

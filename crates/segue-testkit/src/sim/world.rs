@@ -62,13 +62,7 @@ impl World {
         let plan = Plan::compile(&case.spec, &HandlerId::from("pass"))
             .map_err(|error| failed(&case, format!("the generator wrote a bad workflow: {error}")))?;
         let plan = Arc::new(plan);
-        let created = RunCreated {
-            workflow_hash: plan.hash(),
-            inputs: Payload::new(case.params.clone()),
-            idempotency_key: None,
-            base_dir: None,
-            rehearsal: false,
-        };
+        let created = RunCreated::new(plan.hash(), Payload::new(case.params.clone()));
         let now = Timestamp::from_micros(1_790_000_000_000_000);
         let id = RunId::from_bytes(u128::from(seed).to_be_bytes());
         let (run, log) = Run::create(plan.clone(), id, created, now);

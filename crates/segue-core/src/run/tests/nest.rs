@@ -236,7 +236,7 @@ fn approval(more: Value) -> World {
 }
 
 fn say(world: &mut World, data: Value) -> Result<(), Rejected> {
-    world.input(Input::Signal { to: Address::Task("ask".into()), data })
+    world.input(Input::Signal { to: Address::Task("ask".into()), data, request: None })
 }
 
 #[test]
@@ -285,8 +285,11 @@ fn a_wait_ends_at_its_time_or_with_its_signal() {
     story(&world, "waiting:w run.waiting succeeded:w run.succeeded");
 
     let mut world = World::new(json!([{ "id": "w", "wait": { "event": "paid", "match": "output.order == 7" } }]));
-    let signal =
-        |name: &str, order: u32| Input::Signal { to: Address::Event(name.into()), data: json!({ "order": order }) };
+    let signal = |name: &str, order: u32| Input::Signal {
+        to: Address::Event(name.into()),
+        data: json!({ "order": order }),
+        request: None,
+    };
     assert_eq!(world.input(signal("paid", 8)), Err(Rejected::NobodyWaits));
     assert_eq!(world.input(signal("lost", 7)), Err(Rejected::NobodyWaits));
     world.input(signal("paid", 7)).expect("it waits for this");

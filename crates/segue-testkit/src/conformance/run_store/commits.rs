@@ -36,7 +36,12 @@ pub async fn a_commit_moves_the_run_on(db: &dyn Database) {
 async fn rich(store: &Arc<dyn RunStore>, live: &Live) -> (Commit, Payload) {
     let request = store.post_request(live.row.run_id, RequestKind::Reopen).await.expect("posted");
     let large = Payload::new(Value::String("trace".repeat(INLINE_BYTES_MAX)));
-    let output = EventKind::TaskSucceeded { output: large.clone(), usage: Default::default(), warnings: Vec::new() };
+    let output = EventKind::TaskSucceeded {
+        output: large.clone(),
+        usage: Default::default(),
+        warnings: Vec::new(),
+        reused_from: None,
+    };
     let mut commit = live.next(vec![(Some("write"), output), (Some("new"), started())]);
     commit.answered = vec![request];
     (commit, large)

@@ -38,7 +38,7 @@ pub async fn every_kind_of_event_comes_back(db: &dyn Database) {
         (None, EventKind::RunWaiting {}),
         (Some("t"), started()),
         (Some("t"), EventKind::TaskRetrying { error: failure(), due: time(9), lost, usage: usage() }),
-        (Some("t"), EventKind::TaskSucceeded { output: payload(), usage: usage(), warnings }),
+        (Some("t"), EventKind::TaskSucceeded { output: payload(), usage: usage(), warnings, reused_from: None }),
         (Some("u"), EventKind::TaskFailed { error: failure(), lost, continue_with: Some(payload()), usage: usage() }),
         (Some("v"), EventKind::TaskSkipped { reason }),
         (Some("w"), EventKind::TaskCancelled { usage: usage() }),

@@ -47,13 +47,7 @@ pub fn new_run(n: u32, inputs: Value) -> NewRun {
         labels: BTreeMap::new(),
         parent: None,
     };
-    let created = RunCreated {
-        workflow_hash: version.hash,
-        inputs: Payload::new(inputs),
-        idempotency_key: None,
-        base_dir: None,
-        rehearsal: false,
-    };
+    let created = RunCreated::new(version.hash, Payload::new(inputs));
     NewRun {
         workflow_hash: version.hash,
         idempotency_key: None,
@@ -211,7 +205,12 @@ impl Live {
 
 /// A task's success with this output.
 pub(super) fn success(output: Value) -> EventKind {
-    EventKind::TaskSucceeded { output: Payload::new(output), usage: Usage::default(), warnings: Vec::new() }
+    EventKind::TaskSucceeded {
+        output: Payload::new(output),
+        usage: Usage::default(),
+        warnings: Vec::new(),
+        reused_from: None,
+    }
 }
 
 pub(super) fn started() -> EventKind {
