@@ -237,7 +237,7 @@ fn wrong_documents() -> Vec<(String, &'static [&'static str])> {
         (n(&format!("- id: a\n  when: {}1\n", "-".repeat(100))), &["4:9 expression-too-complex"]),
         (n("- id: a\n  when: \"{{ run.id }}\"\n"), &["4:9 braces-in-condition"]),
         (n("- id: a\n  when: run.id | uper == stats\n"), &["4:18 unknown-name"]),
-        (n("- id: a\n  when: run.idd or item\n"), &["4:9 unknown-name"]),
+        (n("- id: a\n  when: run.idd or item\n"), &["4:9 unknown-name", "4:20 unknown-name"]),
         (n("- id: a\n- id: b\n  depends_on: [a]\n  when: nodes.a.outptu\n"), &["6:9 unknown-name"]),
         (n("- id: a\n  when: run.cost > 1\n"), &["4:9 not-available"]),
         (n("- id: a\n  when: nodes.zz.output\n"), &["4:9 unknown-node"]),

@@ -108,21 +108,54 @@ codes! {
     BAD_ID = Error "bad-id", "An id that is not allowed",
         "Ids have 1 to 128 characters of A-Z a-z 0-9 _ . - and begin with a letter, a digit or `_`.",
         "Rename it; `name` may hold any text.";
-    NO_NODES = Error "no-nodes", "The workflow has no nodes",
-        "Without nodes there is nothing to run.",
+    NO_NODES = Error "no-nodes", "There are no nodes",
+        "A workflow, a group or `on_failure` without nodes has nothing to run.",
         "Add at least one.";
     DUPLICATE_ID = Error "duplicate-id", "Two nodes have one id",
-        "Ids are unique in a workflow.",
+        "Ids are unique in the whole document: in groups, `on_failure` and `finally` too.",
         "Rename one of them.";
+    MISPLACED_FIELD = Error "misplaced-field", "A field that has no meaning here",
+        "The field belongs to the language, but does nothing for a node of this kind; left in, it would promise what does not happen.",
+        "Move it to where the message says, or remove it.";
+    BAD_WAIT = Error "bad-wait", "A wait for nothing, or for several things",
+        "`wait` takes exactly one of `seconds`, `until` and `event`.",
+        "Keep one; make a node of each to wait for several.";
+    BAD_TIME = Error "bad-time", "A time that cannot be read",
+        "`wait.until` is a time with its zone, as RFC 3339 writes it, or an expression that gives one.",
+        "Write it like `2026-12-24T18:00:00Z`.";
+    UNUSED_ON_TIMEOUT = Warning "unused-on-timeout", "A timeout that never comes",
+        "`approval.on_timeout` says what it means that nobody answers within the node's `timeout_seconds`, and the node has none.",
+        "Add `timeout_seconds` to the node, or remove `on_timeout`.";
+    BAD_VERSION = Error "bad-version", "A version that is none",
+        "`workflow.version` is the beginning of the hash that names a version: 8 to 64 digits, 0-9 and a-f.",
+        "Copy it from `segue workflows list`, or leave it out to take the version that is current.";
+    ENDLESS_RECURSION = Warning "endless-recursion", "A workflow that starts itself without end",
+        "A node runs the workflow that it is in, and nothing decides whether it does: every run would start the next.",
+        "Add a `when` that ends it.";
+    BAD_SCHEMA = Error "bad-schema", "An output schema that is no JSON Schema",
+        "`output_schema` is a JSON Schema (2020-12). It fetches nothing, its patterns have no lookaround, and its size is bounded.",
+        "Correct the place shown.";
     UNKNOWN_DEPENDENCY = Error "unknown-dependency", "A dependency that does not exist",
         "`depends_on` or an edge names a node that the workflow does not have.",
         "Correct the id, or add the node.";
+    FOREIGN_DEPENDENCY = Error "foreign-dependency", "A dependency that leaves its list of nodes",
+        "Nodes depend on nodes beside them. To others a group is one node; what is inside a group waits with the group; `on_failure` and `finally` begin when the rest has ended.",
+        "Depend on the group, or let the group depend on the node.";
     SELF_DEPENDENCY = Error "self-dependency", "A node depends on itself",
         "It could never start.",
         "Remove the dependency.";
     CYCLE = Error "cycle", "Nodes wait for each other in a circle",
         "Following the dependencies leads back to the same node, so none of them could ever start.",
         "Remove one of the dependencies shown.";
+    LOOP_NOT_CLOSED = Error "loop-not-closed", "A loop edge that closes no loop",
+        "An edge with `max_iterations` leads from the last node of a loop back to its first; here the first does not lead to the last.",
+        "Let the dependencies lead from `to` to `from`, or drop `max_iterations`.";
+    LOOP_ESCAPE = Error "loop-escape", "A way out of the middle of a loop",
+        "A node outside of a loop depends on a node inside that is not its last. It would start after the first round, and what it has read would change behind its back.",
+        "Depend on the last node of the loop: the `from` of the loop edge.";
+    LOOP_OVERLAP = Error "loop-overlap", "Loops that overlap",
+        "Two loops share some nodes, but neither is inside the other; or both end at the same node. Which one goes round is not said.",
+        "Make one of them a `group` with `repeat`, or put one inside the other.";
     DUPLICATE_EDGE = Warning "duplicate-edge", "The same dependency twice",
         "The dependency is given more than once; all of them are united.",
         "Keep one.";
@@ -181,6 +214,16 @@ codes! {
     DYNAMIC_REFERENCE = Error "dynamic-reference", "A node picked by a computed name",
         "Which nodes an expression reads must be known before the run, so that it cannot read one that has not run.",
         "Name the node: `nodes.ID.output`.";
+    // Secrets.
+    UNKNOWN_SECRET = Error "unknown-secret", "A secret that is not declared",
+        "`{ $secret: NAME }` takes a name that the workflow's `secrets` declares.",
+        "Correct the name, or declare it: `secrets: [NAME]`.";
+    MISPLACED_SECRET = Error "misplaced-secret", "A secret where it would not stay one",
+        "A secret is the whole value of something in a node's `inputs`. Everywhere else it would be written into the log.",
+        "Make it a value of its own in the `inputs` of the node that needs it.";
+    UNUSED_SECRET = Warning "unused-secret", "A secret that is not used",
+        "It is declared, and no node refers to it.",
+        "Use it, or remove it.";
     // Params and inputs.
     BAD_PARAM = Error "bad-param", "A param that contradicts itself",
         "Its default, limits or choices do not fit its type or each other.",

@@ -61,7 +61,7 @@ impl Problem {
         self
     }
 
-    /// The diagnostic, without its place in a text.
+    /// The diagnostic, without its place in a text. One without a cure of its own has that of its rule.
     pub(crate) fn into_diagnostic(self) -> Diagnostic {
         Diagnostic {
             code: self.code.name.to_owned(),
@@ -69,7 +69,7 @@ impl Problem {
             path: self.path,
             span: None,
             message: self.message,
-            help: self.help,
+            help: Some(self.help.unwrap_or_else(|| self.code.cure.to_owned())),
         }
     }
 }
@@ -106,12 +106,18 @@ pub(crate) struct At<'a> {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Root,
+    Pointer(&'a str),
     Key(&'a str),
     Index(usize),
 }
 
 impl<'a> At<'a> {
     pub(crate) const ROOT: At<'static> = At { parent: None, step: Step::Root };
+
+    /// The place that a JSON Pointer leads to.
+    pub(crate) const fn pointer(pointer: &'a str) -> At<'a> {
+        At { parent: None, step: Step::Pointer(pointer) }
+    }
 
     pub(crate) const fn key(&'a self, key: &'a str) -> At<'a> {
         At { parent: Some(self), step: Step::Key(key) }
@@ -129,6 +135,7 @@ impl fmt::Display for At<'_> {
         }
         match self.step {
             Step::Root => Ok(()),
+            Step::Pointer(pointer) => f.write_str(pointer),
             Step::Key(key) => write!(f, "/{}", key.replace('~', "~0").replace('/', "~1")),
             Step::Index(index) => write!(f, "/{index}"),
         }

@@ -1,8 +1,10 @@
 //! Numbers in their ranges.
 
+use serde_json::Value;
+
 use super::Checks;
 use crate::spec::{
-    Defaults, FailureAction, OnFailure, RetryPolicy, Seconds, codes,
+    Defaults, FailureAction, OnFailure, RetryPolicy, Seconds, TaskNode, codes,
     problem::{At, Problem},
 };
 
@@ -11,10 +13,13 @@ const SECONDS_MAX: f64 = 100.0 * 365.25 * 86_400.0;
 const ATTEMPTS_MAX: u32 = 1000;
 const COEFFICIENT_MAX: f64 = 1000.0;
 
+/// The most instances of a `foreach`, and the most iterations of a loop.
+const REPEATED_MAX: usize = 1_000_000;
+
 impl Checks<'_> {
     pub(super) fn limits(&mut self) {
         let root = At::ROOT;
-        let spec = self.spec;
+        let (spec, layout) = (self.spec, self.layout);
         self.positive(spec.timeout_seconds, &root, "timeout_seconds");
         if spec.max_parallel_nodes == Some(0) {
             let message = "`max_parallel_nodes` is 1 or more; with 0 nothing could run";
@@ -26,24 +31,78 @@ impl Checks<'_> {
             self.retry_policy(retry_policy.as_ref(), &at);
             self.on_failure(on_failure.as_ref(), &at);
         }
-        let nodes = root.key("nodes");
-        for (index, node) in spec.nodes.iter().enumerate() {
-            let at = nodes.index(index);
-            self.positive(node.timeout_seconds, &at, "timeout_seconds");
-            self.positive(node.deadline_seconds, &at, "deadline_seconds");
-            self.retry_policy(node.retry_policy.as_ref(), &at);
-            self.on_failure(node.on_failure.as_ref(), &at);
-            let default = spec.defaults.as_ref().and_then(|defaults| defaults.timeout_seconds);
-            if let (Some(timeout), Some(deadline)) = (node.timeout_seconds.or(default), node.deadline_seconds)
-                && deadline.0 <= timeout.0
-            {
-                let message = format!(
-                    "the deadline of {} s for all attempts is not longer than the {} s that one attempt may take",
-                    deadline.0, timeout.0
-                );
-                let problem = Problem::new(&codes::DEADLINE_TOO_SHORT, at.key("deadline_seconds"), message);
-                self.add(problem.help(codes::DEADLINE_TOO_SHORT.cure));
+        for member in &layout.nodes {
+            self.node_limits(member.node, &member.at());
+        }
+        for block in &layout.blocks {
+            let edges = At::pointer(&block.edges_path);
+            for (index, edge) in block.edges.iter().enumerate() {
+                if let Some((most, _)) = edge.loop_bound() {
+                    self.iterations(most, &edges.index(index));
+                }
             }
+        }
+    }
+
+    fn node_limits(&mut self, node: &TaskNode, at: &At<'_>) {
+        self.positive(node.timeout_seconds, at, "timeout_seconds");
+        self.positive(node.deadline_seconds, at, "deadline_seconds");
+        self.retry_policy(node.retry_policy.as_ref(), at);
+        self.on_failure(node.on_failure.as_ref(), at);
+        self.deadline(node, at);
+        if node.parallelism == Some(0) {
+            let message = "`parallelism` is 1 or more; with 0 no instance could run";
+            self.add(Problem::new(&codes::OUT_OF_RANGE, at.key("parallelism"), message));
+        }
+        if let Some(Value::Array(items)) = &node.foreach
+            && items.len() > REPEATED_MAX
+        {
+            let message = format!("`foreach` has {} items; it may have {REPEATED_MAX} at most", items.len());
+            self.add(Problem::new(&codes::OUT_OF_RANGE, at.key("foreach"), message));
+        }
+        if let Some(repeat) = &node.repeat {
+            let at = at.key("repeat");
+            self.iterations(repeat.max_iterations, &at);
+            self.not_negative(repeat.delay_seconds, &at, "delay_seconds");
+        }
+        if let Some(wait) = &node.wait {
+            self.not_negative(wait.seconds, &at.key("wait"), "seconds");
+        }
+        if let Some(cache) = &node.cache {
+            self.positive(cache.ttl_seconds, &at.key("cache"), "ttl_seconds");
+        }
+    }
+
+    /// A deadline for all attempts is longer than one attempt may take.
+    fn deadline(&mut self, node: &TaskNode, at: &At<'_>) {
+        let makes_attempts = node.group.is_none() && node.approval.is_none() && node.wait.is_none();
+        let default = self.spec.defaults.as_ref().and_then(|defaults| defaults.timeout_seconds);
+        let timeout = node.timeout_seconds.or(default).filter(|_| makes_attempts);
+        if let (Some(timeout), Some(deadline)) = (timeout, node.deadline_seconds)
+            && deadline.0 <= timeout.0
+        {
+            let message = format!(
+                "the deadline of {} s for all attempts is not longer than the {} s that one attempt may take",
+                deadline.0, timeout.0
+            );
+            let problem = Problem::new(&codes::DEADLINE_TOO_SHORT, at.key("deadline_seconds"), message);
+            self.add(problem.help(codes::DEADLINE_TOO_SHORT.cure));
+        }
+    }
+
+    fn iterations(&mut self, most: u32, parent: &At<'_>) {
+        if !(1..=REPEATED_MAX).contains(&(most as usize)) {
+            let message = format!("`max_iterations` is between 1 and {REPEATED_MAX}; the first iteration counts");
+            self.add(Problem::new(&codes::OUT_OF_RANGE, parent.key("max_iterations"), message));
+        }
+    }
+
+    fn not_negative(&mut self, value: Option<Seconds>, parent: &At<'_>, name: &str) {
+        if let Some(Seconds(seconds)) = value
+            && !(0.0..=SECONDS_MAX).contains(&seconds)
+        {
+            let message = format!("`{name}` is between 0 and {SECONDS_MAX} seconds; this is {seconds}");
+            self.add(Problem::new(&codes::OUT_OF_RANGE, parent.key(name), message));
         }
     }
 
@@ -72,10 +131,7 @@ impl Checks<'_> {
             ("max_interval_seconds", policy.max_interval_seconds),
         ];
         for (name, interval) in intervals {
-            if interval.is_some_and(|Seconds(seconds)| !(0.0..=SECONDS_MAX).contains(&seconds)) {
-                let message = format!("`{name}` is between 0 and {SECONDS_MAX} seconds");
-                self.add(Problem::new(&codes::OUT_OF_RANGE, at.key(name), message));
-            }
+            self.not_negative(interval, &at, name);
         }
         let never = policy.do_not_retry_on.as_deref().unwrap_or_default();
         for (index, kind) in never.iter().enumerate() {

@@ -81,7 +81,8 @@ impl Decoder<'_> {
 
     pub(crate) fn missing(&mut self, fields: &Fields<'_>, name: &str, what: &str) {
         let message = format!("{what} needs `{name}`");
-        self.add(Problem::new(&codes::MISSING_FIELD, fields.at.key(name), message));
+        let problem = Problem::new(&codes::MISSING_FIELD, fields.at.key(name), message);
+        self.add(problem.help(format!("add `{name}: …`")));
     }
 
     pub(crate) fn text(&mut self, fields: &Fields<'_>, name: &str) -> Option<String> {

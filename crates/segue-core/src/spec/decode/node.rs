@@ -39,7 +39,7 @@ const KNOWN: [&str; 23] = [
 
 const RESERVED: [&str; 3] = ["heartbeat_seconds", "budget", "limits"];
 
-/// What a node runs: at most one of these.
+/// What a node runs: one of these.
 const WORK: [&str; 5] = ["task", "workflow", "group", "approval", "wait"];
 
 const JOINS: [&str; 5] = ["no_failure", "all_success", "any_success", "all_done", "any_failure"];
@@ -49,7 +49,7 @@ impl Decoder<'_> {
     pub(crate) fn node(&mut self, value: &Value, at: &At<'_>) -> TaskNode {
         let Some(fields) = self.mapping(value, at, "a node") else { return TaskNode::new(NodeId::new(UNREADABLE)) };
         self.only(&fields, "a node", &KNOWN, &RESERVED);
-        self.one_kind_of_work(&fields);
+        self.no_empty_work(&fields);
         let mut node = TaskNode::new(NodeId::new(self.required_id(&fields, "id", "a node")));
         node.name = self.text(&fields, "name");
         node.description = self.text(&fields, "description");
@@ -78,23 +78,16 @@ impl Decoder<'_> {
         node
     }
 
-    /// At most one kind of work; and one that is begun is not left empty, which would be a node of the default handler.
-    fn one_kind_of_work(&mut self, fields: &Fields<'_>) {
-        let named: Vec<&str> = WORK.into_iter().filter(|kind| fields.map.contains_key(*kind)).collect();
-        let given: Vec<&str> = named.iter().copied().filter(|kind| fields.get(kind).is_some()).collect();
-        match (named.as_slice(), given.as_slice()) {
-            ([only], []) if *only != "task" => {
-                let message = format!("`{only}` is a mapping; this is nothing");
-                let help = format!("fill it in, or remove `{only}`: the node would be one of the default handler");
-                self.add(Problem::new(&codes::WRONG_TYPE, fields.at.key(only), message).help(help));
-            }
-            (_, [_, second, ..]) => {
-                let listed: Vec<String> = given.iter().map(|kind| format!("`{kind}`")).collect();
-                let message = format!("a node has one kind of work; this one has {}", listed.join(" and "));
-                let problem = Problem::new(&codes::SEVERAL_KINDS_OF_WORK, fields.at.key(second), message).on_key();
-                self.add(problem.help(codes::SEVERAL_KINDS_OF_WORK.cure));
-            }
-            _ => {}
+    /// Work that is begun is not left empty, which would be a node of the default handler.
+    fn no_empty_work(&mut self, fields: &Fields<'_>) {
+        let mut named = WORK.into_iter().filter(|kind| fields.map.contains_key(*kind));
+        if let (Some(only), None) = (named.next(), named.next())
+            && only != "task"
+            && fields.get(only).is_none()
+        {
+            let message = format!("`{only}` is a mapping; this is nothing");
+            let help = format!("fill it in, or remove `{only}`: the node would be one of the default handler");
+            self.add(Problem::new(&codes::WRONG_TYPE, fields.at.key(only), message).help(help));
         }
     }
 
