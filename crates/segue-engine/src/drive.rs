@@ -274,7 +274,7 @@ impl Drive {
         match request.kind {
             RequestKind::Cancel { reason } => self.feed(Input::Cancel { reason }),
             RequestKind::Reopen => self.feed(Input::Reopen),
-            RequestKind::Signal { to, data } => self.feed(Input::Signal { to, data }),
+            RequestKind::Signal { to, data } => self.feed(Input::Signal { to, data, request: Some(request.id.0) }),
         };
         self.batch.answered.push(request.id);
     }
