@@ -3,19 +3,17 @@
 //! As two writes they could not survive a crash between them. Here each is one commit of what the kernel makes of it,
 //! under the lease that the caller holds; the engine itself does not use them.
 
-use std::sync::Arc;
-
 use segue_core::{
     event::Event,
     ids::TaskId,
     outcome::TaskOutcome,
-    plan::{Plan, PlanError},
     ports::{Commit, Lease, RunStore, StoreError},
-    run::{FoldError, Input, Rejected, Run},
-    spec::WorkflowSpec,
+    run::{Input, Rejected},
     status::Status,
     time::Timestamp,
 };
+
+use crate::read::{ReadError, read_run};
 
 /// Why such a write did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +27,9 @@ pub enum WriteError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The log cannot be folded.
+    /// The run cannot be read.
     #[error(transparent)]
-    Log(#[from] FoldError),
-    /// The stored workflow cannot be used.
-    #[error("the stored workflow cannot be used: {0}")]
-    Workflow(String),
+    Read(#[from] ReadError),
 }
 
 /// Records how an attempt ended, and whatever follows from it. Returns the new facts; what they owe is for the
@@ -67,7 +62,7 @@ pub async fn set_run_status(
 }
 
 async fn write(store: &dyn RunStore, lease: Lease, input: Input, now: Timestamp) -> Result<Vec<Event>, WriteError> {
-    let mut run = read(store, lease).await?;
+    let mut run = read_run(store, lease.run_id).await?;
     let expected_version = run.version();
     let events = run.handle(input, now)?;
     if !events.is_empty() {
@@ -77,25 +72,4 @@ async fn write(store: &dyn RunStore, lease: Lease, input: Input, now: Timestamp)
             .await?;
     }
     Ok(events)
-}
-
-async fn read(store: &dyn RunStore, lease: Lease) -> Result<Run, WriteError> {
-    let row = store.get_run(lease.run_id).await?;
-    let version = store.get_workflow(row.workflow_hash).await?;
-    let spec: WorkflowSpec =
-        serde_json::from_str(&version.spec_json).map_err(|error| WriteError::Workflow(error.to_string()))?;
-    // A default handler decides who carries a task out, not what its result means.
-    let plan =
-        Plan::compile(&spec, &"pass".into()).map_err(|error: PlanError| WriteError::Workflow(error.to_string()))?;
-    let mut events = store.events(lease.run_id, 0, 0).await?;
-    for event in &mut events {
-        if let Some(payload) = event.kind.payload_mut()
-            && let Some(blob) = payload.blob()
-        {
-            let json = store.blob(blob).await?;
-            let value = serde_json::from_slice(&json).map_err(|error| StoreError::Broken(error.to_string()))?;
-            payload.supply(Arc::new(value));
-        }
-    }
-    Ok(Run::fold(Arc::new(plan), lease.run_id, &events)?)
 }

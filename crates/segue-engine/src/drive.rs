@@ -6,7 +6,10 @@
 
 mod accept;
 mod attempts;
+mod cache;
+mod children;
 mod commit;
+mod dispatch;
 mod load;
 mod recover;
 
@@ -31,7 +34,7 @@ use segue_core::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(crate) use self::accept::{Places, accept};
-use self::{attempts::InFlight, commit::Committed};
+use self::{attempts::InFlight, cache::CacheState, commit::Committed};
 use crate::{
     live::{End, Handle, Mailbox, Message},
     plans::Deployed,
@@ -49,6 +52,7 @@ pub(crate) struct Drive {
     seq: Arc<AtomicU64>,
     places: Places,
     in_flight: BTreeMap<TaskId, InFlight>,
+    cache: CacheState,
     batch: Batch,
     /// Requests that have been taken from the inbox: a request may be delivered twice.
     seen: BTreeSet<RequestId>,
@@ -139,6 +143,7 @@ impl Drive {
             seq: Arc::new(AtomicU64::new(run.version())),
             places: Places::default(),
             in_flight: BTreeMap::new(),
+            cache: CacheState::default(),
             batch: Batch::default(),
             seen: BTreeSet::new(),
             mode: if shared.draining.load(Ordering::Acquire) { Mode::Draining } else { Mode::Working },
@@ -192,7 +197,7 @@ impl Drive {
             }
             return Err(End::Ended(Box::new(self.run.run_row())));
         }
-        if self.mode > Mode::Working && self.in_flight.is_empty() {
+        if self.mode > Mode::Working && !self.has_work() {
             self.release().await;
             return Err(End::Left);
         }
@@ -231,7 +236,7 @@ impl Drive {
     async fn take(&mut self, message: Message) {
         if matches!(message, Message::HandBack) {
             self.mode = Mode::HandingBack;
-            self.cancel_all().await;
+            self.hand_back().await;
         } else {
             self.take_now(message);
         }
@@ -240,6 +245,8 @@ impl Drive {
     fn take_now(&mut self, message: Message) {
         match message {
             Message::Ended { task, attempt, outcome } => self.end_attempt(task, attempt, outcome),
+            Message::Waits { task, attempt, waiting } => self.child_waits(task, attempt, waiting),
+            Message::Renewed => self.follow_awaited(),
             Message::Requests(requests) => requests.into_iter().for_each(|request| self.answer(request)),
             Message::Place => self.places.ask_again(),
             Message::Woke => {
@@ -251,18 +258,23 @@ impl Drive {
     }
 
     fn end_attempt(&mut self, task: TaskId, attempt: u32, outcome: TaskOutcome) {
-        if self.in_flight.get(&task).is_some_and(|live| live.attempt == attempt) {
+        let live = self.in_flight.get(&task).filter(|live| live.attempt == attempt);
+        let is_child = live.is_some_and(|live| live.as_child().is_some());
+        if live.is_some() {
             self.in_flight.remove(&task);
         }
         self.places.is_over(&task);
         let outcome = match outcome {
             TaskOutcome::Succeeded { .. } => outcome,
             // We stopped it ourselves: that says nothing about the task.
-            _ if self.mode == Mode::HandingBack => {
+            _ if self.mode == Mode::HandingBack && !is_child => {
                 TaskOutcome::Lost { by: Loss::Drained, message: "its engine was shut down".to_owned() }
             }
             _ => outcome,
         };
+        if !matches!(outcome, TaskOutcome::Succeeded { .. }) {
+            self.forget_cache_key(&task);
+        }
         self.feed(Input::TaskEnded { task, attempt, outcome, jitter: fastrand::f64() });
     }
 
@@ -272,7 +284,12 @@ impl Drive {
             return;
         }
         match request.kind {
-            RequestKind::Cancel { reason } => self.feed(Input::Cancel { reason }),
+            RequestKind::Cancel { reason } => {
+                if self.run.is_stopping() {
+                    self.cancel_children_again();
+                }
+                self.feed(Input::Cancel { reason })
+            }
             RequestKind::Reopen => self.feed(Input::Reopen),
             RequestKind::Signal { to, data } => self.feed(Input::Signal { to, data, request: Some(request.id.0) }),
         };

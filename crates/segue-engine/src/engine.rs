@@ -1,129 +1,28 @@
 //! The engine: an orchestrator on a run store.
 
-use std::{
-    sync::{Arc, OnceLock, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use segue_core::{
-    ids::{ContentHash, RunId, TaskId, WorkflowId},
+    ids::{ContentHash, NodeId, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     plan::{Plan, version_json},
     ports::{
-        Adapter, EventBus, MetricsCollector, Orchestrator, OrchestratorError, RequestKind, RunRow, RunStore, Secrets,
-        StartRun, Started, StoreError, WorkflowVersion,
+        EventBus, Orchestrator, OrchestratorError, RequestKind, RunRow, RunStore, StartRun, Started, StoreError,
+        WorkflowVersion,
     },
     spec::{CheckOptions, Diagnostic, Severity, WorkflowSpec, check},
     status::Status,
 };
-use tokio::{sync::OnceCell, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::OnceCell;
 
 use crate::{
-    config::EngineConfig,
-    dispatch::LocalScheduler,
-    inbox,
-    lease::{self, LeaseState},
-    live::{End, LiveRuns},
-    observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore, Observer},
-    plans::{Deployed, Plans},
-    registry::{Adapters, HandlerTaken},
-    secrets::NoSecrets,
-    shared::Shared,
-    shutdown, start,
+    builder::EngineBuilder, dispatch::LocalScheduler, live::End, plans::Deployed, registry::Adapters, rerun,
+    shared::Shared, shutdown, start,
 };
 
-/// Why an engine cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Two adapters claim one handler.
-    #[error(transparent)]
-    HandlerTaken(#[from] HandlerTaken),
-    /// The store did not take the engine's lease.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Collects what an engine is made of.
-pub struct EngineBuilder {
-    store: Arc<dyn RunStore>,
-    bus: Arc<dyn EventBus>,
-    metrics: Arc<dyn MetricsCollector>,
-    adapters: Vec<Arc<dyn Adapter>>,
-    secrets: Arc<dyn Secrets>,
-    config: EngineConfig,
-}
-
-impl EngineBuilder {
-    /// Where committed events and progress are published. Without it: nowhere.
-    #[must_use]
-    pub fn bus(mut self, bus: Arc<dyn EventBus>) -> Self {
-        self.bus = bus;
-        self
-    }
-
-    /// Who measures. Without it: nobody.
-    #[must_use]
-    pub fn metrics(mut self, metrics: Arc<dyn MetricsCollector>) -> Self {
-        self.metrics = metrics;
-        self
-    }
-
-    /// Adds an adapter.
-    #[must_use]
-    pub fn adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
-        self.adapters.push(adapter);
-        self
-    }
-
-    /// Who knows the secrets that workflows refer to. Without it: nobody.
-    #[must_use]
-    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
-        self.secrets = secrets;
-        self
-    }
-
-    /// How the engine behaves.
-    #[must_use]
-    pub fn config(mut self, config: EngineConfig) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
-    pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { store, bus, metrics, adapters, secrets, config } = self;
-        let observed = adapters
-            .into_iter()
-            .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
-        let adapters = Arc::new(Adapters::new(observed.collect(), &config.concurrency)?);
-        let asked = Instant::now();
-        let shared = Arc::new(Shared {
-            store: Arc::new(ObservedStore::new(store, metrics.clone())),
-            bus,
-            scheduler: LocalScheduler::new(adapters.clone()),
-            observer: Observer { metrics, adapters: adapters.clone() },
-            adapters,
-            secrets,
-            lease: LeaseState::new(asked + config.lease_ttl),
-            config,
-            plans: Plans::default(),
-            live: LiveRuns::default(),
-            drives: TaskTracker::new(),
-            draining: AtomicBool::new(false),
-            stopped: CancellationToken::new(),
-            broken: OnceLock::new(),
-        });
-        shared.store.renew_engine(&shared.record(), shared.config.lease_ttl).await?;
-        tokio::spawn(lease::keep(shared.clone()));
-        tokio::spawn(inbox::listen(shared.clone()));
-        tokio::spawn(inbox::claim_again(shared.clone()));
-        Ok(Engine { shared, over: OnceCell::new() })
-    }
-}
-
-/// Runs workflows: keeps their state in a [`RunStore`], carries out their tasks through [`Adapter`]s.
+/// Runs workflows: keeps their state in a [`RunStore`], carries out their tasks through
+/// [`Adapter`](segue_core::ports::Adapter)s.
 ///
 /// An engine that is dropped stops at once, as if it had been killed; [`Orchestrator::shutdown`] leaves in good order.
 pub struct Engine {
@@ -134,14 +33,11 @@ pub struct Engine {
 impl Engine {
     /// Begins an engine on `store`.
     pub fn builder(store: Arc<dyn RunStore>) -> EngineBuilder {
-        EngineBuilder {
-            store,
-            bus: Arc::new(NoBus),
-            metrics: Arc::new(NoMetrics),
-            adapters: Vec::new(),
-            secrets: Arc::new(NoSecrets),
-            config: EngineConfig::default(),
-        }
+        EngineBuilder::new(store)
+    }
+
+    pub(crate) fn of(shared: Arc<Shared>) -> Self {
+        Self { shared, over: OnceCell::new() }
     }
 
     /// The store, measured.
@@ -200,6 +96,13 @@ impl Engine {
         self.request(run, RequestKind::Reopen).await?;
         self.shared.claim(vec![run], 1).await?;
         Ok(())
+    }
+
+    /// Runs an ended run once more, as a run of its own: the same version, inputs and versions of child workflows. What
+    /// succeeded is taken over, except the nodes `from` and everything below them, and except what depends on something
+    /// that runs again.
+    pub async fn rerun(&self, run: RunId, from: &[NodeId]) -> Result<Started, OrchestratorError> {
+        rerun::rerun(&self.shared, run, from).await
     }
 
     /// Waits until a run has ended, wherever it is driven, and returns its row. A run that nobody drives does not end.

@@ -9,7 +9,7 @@ use std::{fs, sync::Arc};
 use segue_core::ports::{EngineRecord, OwnerProof, StoreError};
 use tokio::{sync::watch, time::Instant};
 
-use crate::shared::Shared;
+use crate::{live::Message, shared::Shared};
 
 /// Until when the store has confirmed the lease, by this process's monotonic clock. Counted from the moment before
 /// the renewal was asked for, so that it never ends later here than in the store.
@@ -70,6 +70,7 @@ async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
     }
     shared.lease.confirm(asked + ttl);
     shared.reread_requests().await;
+    shared.live.tell_all(|| Message::Renewed);
     Ok(())
 }
 

@@ -35,6 +35,9 @@
 //! * `observe`: metrics, logs and spans, as decorators around ports.
 //! * `conveniences`: single writes for adapter authors and tests, expressed through `commit`.
 
+mod answer;
+mod builder;
+mod child;
 mod clock;
 mod config;
 mod conveniences;
@@ -46,21 +49,28 @@ mod inbox;
 mod lease;
 mod live;
 mod observe;
+mod patience;
+mod pins;
 mod plans;
 mod progress;
+mod read;
 mod registry;
+mod rerun;
 mod secrets;
 mod shared;
 mod shutdown;
 mod start;
 
+pub use answer::{AnswerError, Answered, answer};
+pub use builder::{EngineBuilder, StartError};
 pub use clock::Clock;
 pub use config::EngineConfig;
 pub use conveniences::{WriteError, set_run_status, update_task_result};
 pub use dispatch::LocalScheduler;
-pub use engine::{Engine, EngineBuilder, StartError};
+pub use engine::Engine;
 pub use handlers::Pass;
 pub use lease::own_proof;
 pub use observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore};
+pub use read::{ReadError, read_run};
 pub use registry::{Adapters, HandlerTaken};
 pub use secrets::NoSecrets;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use segue_core::{
+    event::Waiting,
     ids::{RunId, TaskId},
     outcome::TaskOutcome,
     ports::{Request, RunRow},
@@ -23,6 +24,10 @@ use tokio::sync::{
 pub(crate) enum Message {
     /// An attempt is over.
     Ended { task: TaskId, attempt: u32, outcome: TaskOutcome },
+    /// An attempt waits for another run from now on.
+    Waits { task: TaskId, attempt: u32, waiting: Waiting },
+    /// The engine's lease was renewed: a good moment to look whether anything was missed.
+    Renewed,
     /// The inbox of the run, or a part of it; may come twice.
     Requests(Vec<Request>),
     /// A place that was refused may be free now.

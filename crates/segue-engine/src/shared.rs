@@ -1,11 +1,8 @@
 //! What the parts of an engine share.
 
-use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
 };
 
 use segue_core::{
@@ -132,11 +129,4 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-/// The pause before the `n`-th repetition (from 0) of a call to a store that is away: up to 5 s, drawn, so that many
-/// runs do not come back at once.
-pub(crate) fn pause_before_retry(n: u32) -> Duration {
-    let longest = Duration::from_millis(50).saturating_mul(1 << n.min(10)).min(Duration::from_secs(5));
-    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -1,13 +1,14 @@
 //! Starting a run: its first facts and its first attempts are one commit.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use segue_core::{
     event::{Event, RunCreated},
-    ids::{ContentHash, RunId},
+    ids::{ContentHash, RunId, TaskId},
     payload::Payload,
     ports::{Created, NewRun, OrchestratorError, StartRun, Started, StoreError},
     run::Run,
@@ -18,8 +19,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    child::{Birth, folder_of},
     drive::{self, Newborn, Places},
     live::{End, Mailbox, Message},
+    pins::pin,
     plans::Deployed,
     shared::Shared,
 };
@@ -29,10 +32,12 @@ use crate::{
 const LEASE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is asked for, complete and checked.
-struct Draft {
-    deployed: Arc<Deployed>,
-    request_hash: ContentHash,
-    created: RunCreated,
+pub(crate) struct Draft {
+    pub(crate) deployed: Arc<Deployed>,
+    pub(crate) request_hash: ContentHash,
+    pub(crate) created: RunCreated,
+    /// Results of an earlier run that this one takes over.
+    pub(crate) taken: BTreeMap<TaskId, Payload>,
 }
 
 impl Draft {
@@ -40,14 +45,45 @@ impl Draft {
         let deployed = shared.deployed(workflow).await?;
         let params = resolve_inputs(&deployed.spec, start.inputs).map_err(OrchestratorError::Invalid)?;
         let params = Value::Object(params);
-        let request_hash = hash_of(workflow, &params, start.base_dir.as_deref(), start.rehearsal);
+        let workflows = pin(shared, workflow, &deployed, &start.workflows).await?;
+        let mut asked = json!({
+            "workflow": workflow, "inputs": params, "base_dir": start.base_dir, "rehearsal": start.rehearsal,
+        });
+        if !start.workflows.is_empty() {
+            asked["workflows"] = json!(start.workflows);
+        }
         let created = RunCreated {
             idempotency_key: start.idempotency_key,
             base_dir: start.base_dir,
             rehearsal: start.rehearsal,
+            workflows,
             ..RunCreated::new(workflow, Payload::new(params))
         };
-        Ok(Self { deployed, request_hash, created })
+        Ok(Self { deployed, request_hash: hash_of(&asked), created, taken: BTreeMap::new() })
+    }
+
+    async fn of_child(shared: &Arc<Shared>, birth: Birth) -> Result<Self, OrchestratorError> {
+        let deployed = shared.deployed(birth.workflow).await?;
+        let params = resolve_inputs(&deployed.spec, birth.inputs.clone()).map_err(OrchestratorError::Invalid)?;
+        let base_dir = folder_of(shared, &birth).await?;
+        let created = RunCreated {
+            base_dir,
+            rehearsal: birth.rehearsal,
+            workflows: birth.workflows,
+            parent: Some(birth.parent),
+            idempotency_key: Some(birth.key.clone()),
+            ..RunCreated::new(birth.workflow, Payload::new(Value::Object(params)))
+        };
+        // There is one child run a task, whatever a later attempt would give it.
+        Ok(Self { deployed, request_hash: hash_of(&json!({ "child_of": birth.key })), created, taken: BTreeMap::new() })
+    }
+
+    fn create(self, run_id: RunId, now: Timestamp) -> (Run, Vec<Event>) {
+        let Self { deployed, created, taken, .. } = self;
+        match created.rerun_of {
+            Some(_) => Run::create_from(deployed.plan.clone(), run_id, created, taken, now),
+            None => Run::create(deployed.plan.clone(), run_id, created, now),
+        }
     }
 }
 
@@ -58,10 +94,10 @@ pub(crate) async fn submit(
     start: StartRun,
 ) -> Result<Started, OrchestratorError> {
     shared.admit()?;
-    let Draft { deployed, request_hash, created } = Draft::of(shared, workflow, start).await?;
+    let draft = Draft::of(shared, workflow, start).await?;
     let run_id = RunId::new(Uuid::now_v7());
-    let idempotency_key = created.idempotency_key.clone();
-    let (run, events) = Run::create(deployed.plan.clone(), run_id, created, shared.config.clock.now());
+    let (request_hash, idempotency_key) = (draft.request_hash, draft.created.idempotency_key.clone());
+    let (run, events) = draft.create(run_id, shared.config.clock.now());
     let new = NewRun {
         workflow_hash: workflow,
         idempotency_key,
@@ -87,20 +123,37 @@ pub(crate) async fn start(
     workflow: ContentHash,
     start: StartRun,
 ) -> Result<Started, OrchestratorError> {
+    ready(shared).await?;
+    launch(shared, Draft::of(shared, workflow, start).await?).await
+}
+
+/// Starts a child run, or finds the one that was started before.
+pub(crate) async fn start_child(shared: &Arc<Shared>, birth: Birth) -> Result<Started, OrchestratorError> {
+    ready(shared).await?;
+    launch(shared, Draft::of_child(shared, birth).await?).await
+}
+
+/// May a run be started now?
+pub(crate) async fn ready(shared: &Shared) -> Result<(), OrchestratorError> {
     shared.admit()?;
     if tokio::time::timeout(LEASE_PATIENCE, shared.lease.valid()).await.is_err() {
         return Err(StoreError::Unavailable("the engine's lease could not be renewed".to_owned()).into());
     }
-    let Draft { deployed, request_hash, created } = Draft::of(shared, workflow, start).await?;
-    let idempotency_key = created.idempotency_key.clone();
+    Ok(())
+}
+
+/// Creates a run, with its first attempts, and drives it.
+pub(crate) async fn launch(shared: &Arc<Shared>, draft: Draft) -> Result<Started, OrchestratorError> {
     let run_id = RunId::new(Uuid::now_v7());
     let now = shared.config.clock.now();
     let mailbox = shared.live.open(run_id).expect("a run id is drawn once");
-    let (mut run, mut events) = Run::create(deployed.plan.clone(), run_id, created, now);
+    let (deployed, request_hash) = (draft.deployed.clone(), draft.request_hash);
+    let (idempotency_key, workflow_hash) = (draft.created.idempotency_key.clone(), draft.created.workflow_hash);
+    let (mut run, mut events) = draft.create(run_id, now);
     let mut places = Places::default();
     events.extend(first_attempts(shared, &mut run, &mut places, now, &mailbox));
     let new = NewRun {
-        workflow_hash: workflow,
+        workflow_hash,
         idempotency_key,
         request_hash,
         owner: Some(shared.config.engine_id.clone()),
@@ -159,7 +212,6 @@ async fn create(shared: &Arc<Shared>, new: NewRun, run_id: RunId) -> Result<Crea
 }
 
 /// What two starts with one key must have in common.
-fn hash_of(workflow: ContentHash, params: &Value, base_dir: Option<&str>, rehearsal: bool) -> ContentHash {
-    let asked = json!({"workflow": workflow, "inputs": params, "base_dir": base_dir, "rehearsal": rehearsal});
+pub(crate) fn hash_of(asked: &Value) -> ContentHash {
     ContentHash::of(asked.to_string().as_bytes())
 }

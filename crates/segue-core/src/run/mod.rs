@@ -37,6 +37,7 @@ mod apply;
 mod decide;
 mod fold;
 mod handle;
+mod identity;
 mod input;
 mod join;
 mod nest;

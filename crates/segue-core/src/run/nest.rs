@@ -301,6 +301,7 @@ impl Run {
             let node = plan.node(self.task(inside).node);
             self.task_mut(inside).reset(node);
             self.task_mut(inside).round = round;
+            self.task_mut(inside).laps += 1;
             self.state.ready.remove(&inside);
             self.state.verdicts.remove(&inside);
         }

@@ -82,6 +82,8 @@ pub(super) struct Task {
     pub(super) number: u32,
     /// How often a loop edge has brought it here, from 1; 0 outside of loops.
     pub(super) round: u32,
+    /// How often it has started over because a loop went round, over all loops and rounds.
+    pub(super) laps: u32,
     pub(super) parts: Option<Parts>,
     pub(super) waiting: Option<Waiting>,
     pub(super) status: Status,
@@ -123,6 +125,7 @@ impl Task {
             parent: None,
             number: 0,
             round: u32::from(node.is_in_loop),
+            laps: 0,
             parts: None,
             waiting: None,
             status: Status::Pending,
@@ -159,6 +162,7 @@ impl Task {
             parent: self.parent,
             number: self.number,
             round: self.round,
+            laps: self.laps,
             attempt: self.attempt,
             usage: self.usage,
             ..fresh

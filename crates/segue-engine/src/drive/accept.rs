@@ -36,6 +36,8 @@ pub(crate) struct Places {
 pub(super) enum Grant {
     /// It may.
     Place(Box<dyn Slot>),
+    /// It needs none: another run carries it out.
+    Child,
     /// It never will: accepted all the same, so that it can fail.
     Never(ScheduleError),
 }
@@ -95,6 +97,12 @@ pub(crate) fn accept(
             break;
         }
         let node = run.node(task).expect("a ready task has a node");
+        if node.child().is_some() {
+            if !is_dying(task) {
+                found.push((task.clone(), Grant::Child));
+            }
+            continue;
+        }
         let (_, concurrency) = kind_of(shared, node);
         if is_dying(task)
             || places.dying.contains(task)

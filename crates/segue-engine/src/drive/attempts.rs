@@ -1,146 +1,139 @@
 //! Attempts: dispatched when their start is committed, told to stop when they are no longer owed.
 
+use std::mem;
+
 use segue_core::{
-    event::{Event, EventKind},
+    event::{Event, EventKind, Waiting},
     ids::{TaskId, TaskRunId},
-    outcome::{ErrorKind, TaskError, TaskOutcome, Usage},
-    ports::{Completion, ExecutionContext, Invocation, Scheduler},
-    run::Rendered,
+    outcome::{Loss, TaskOutcome},
+    ports::Scheduler,
     status::Status,
 };
-use std::{path::PathBuf, sync::Arc};
 
-use super::{Drive, accept::Grant};
-use crate::{dispatch::NotScheduled, live::Message, progress::BusProgress, secrets::Redacted};
+use super::Drive;
+use crate::child::ChildHandle;
 
 /// An attempt that was dispatched and whose answer has not been taken.
 pub(super) struct InFlight {
     pub(super) attempt: u32,
-    id: TaskRunId,
+    pub(super) work: Work,
+}
+
+/// Who carries it out.
+pub(super) enum Work {
+    /// An adapter.
+    Adapter(TaskRunId),
+    /// Another run.
+    Child(ChildHandle),
+}
+
+impl InFlight {
+    pub(super) const fn as_child(&self) -> Option<&ChildHandle> {
+        match &self.work {
+            Work::Child(handle) => Some(handle),
+            Work::Adapter(_) => None,
+        }
+    }
 }
 
 impl Drive {
     /// Does what committed facts ask for. What is owed is read from the run's state, which is never older than they.
     pub(super) async fn carry_out(&mut self, committed: &[Event]) {
         for event in committed {
-            match (&event.kind, &event.task_id) {
-                (EventKind::TaskStarted {}, Some(task)) => {
-                    let attempt = event.attempt.expect("an attempt that begins has a number");
-                    if self.is_owed(task, attempt) {
+            match (&event.kind, &event.task_id, event.attempt) {
+                (EventKind::TaskStarted {}, Some(task), Some(attempt)) => {
+                    if self.wants(task, attempt) {
                         self.dispatch(task, attempt).await;
                     } else {
                         self.places.take(task);
                     }
                 }
-                (EventKind::RunCancelling { .. }, _) => self.cancel_all().await,
-                (_, Some(task)) => self.stop_if_not_owed(task).await,
-                (_, None) => {}
+                (EventKind::TaskSucceeded { output, .. }, Some(task), Some(attempt)) => {
+                    self.keep_in_cache(task, attempt, output).await;
+                    self.stop_if_not_owed(task).await;
+                }
+                (EventKind::RunCancelling { .. }, ..) => self.cancel_what_is_not_owed().await,
+                (_, Some(task), _) => self.stop_if_not_owed(task).await,
+                (_, None, _) => {}
             }
         }
     }
 
-    fn is_owed(&self, task: &TaskId, attempt: u32) -> bool {
+    /// Is this attempt to run now?
+    fn wants(&self, task: &TaskId, attempt: u32) -> bool {
         !self.run.is_stopping() && self.run.task_status(task) == Some((Status::Running, attempt))
+    }
+
+    /// Is what is in flight still wanted? An attempt at a child workflow is, while the task waits for the child run.
+    pub(super) fn is_owed(&self, task: &TaskId, live: &InFlight) -> bool {
+        let awaits = || matches!(self.run.waits_for(task), Some(Waiting::Child { .. }));
+        match self.run.task_status(task) {
+            _ if self.run.is_stopping() => false,
+            Some((Status::Running, attempt)) => attempt == live.attempt,
+            Some((Status::Waiting, attempt)) => attempt == live.attempt && live.as_child().is_some() && awaits(),
+            _ => false,
+        }
     }
 
     async fn stop_if_not_owed(&self, task: &TaskId) {
         if let Some(live) = self.in_flight.get(task)
-            && !self.is_owed(task, live.attempt)
+            && !self.is_owed(task, live)
         {
-            self.shared.scheduler.cancel_task(&live.id).await;
+            self.stop(live).await;
         }
     }
 
-    pub(super) async fn cancel_all(&self) {
-        for live in self.in_flight.values() {
-            self.shared.scheduler.cancel_task(&live.id).await;
+    async fn cancel_what_is_not_owed(&self) {
+        for (task, live) in &self.in_flight {
+            if !self.is_owed(task, live) {
+                self.stop(live).await;
+            }
         }
     }
 
-    async fn dispatch(&mut self, task: &TaskId, attempt: u32) {
-        let done = self.completion(task, attempt);
-        let slot = match self.places.take(task) {
-            Some(Grant::Place(slot)) => slot,
-            Some(Grant::Never(why)) => return done(TaskOutcome::failure(ErrorKind::Load, why.to_string())),
-            None => return done(TaskOutcome::failure(ErrorKind::Load, "there is no place for it")),
+    async fn stop(&self, live: &InFlight) {
+        match &live.work {
+            Work::Adapter(id) => self.shared.scheduler.cancel_task(id).await,
+            Work::Child(child) if child.is_cancelled() => {}
+            Work::Child(child) => child.cancel(),
+        }
+    }
+
+    /// Nothing goes on here: attempts are told to stop, child runs are left alone. Answers which attempts will still
+    /// say that they are over.
+    pub(super) async fn let_go(&mut self) -> Vec<TaskId> {
+        let mut dying = Vec::new();
+        for (task, live) in mem::take(&mut self.in_flight) {
+            if let Work::Adapter(id) = &live.work {
+                self.shared.scheduler.cancel_task(id).await;
+                dying.push(task);
+            }
+        }
+        dying
+    }
+
+    /// Stops what runs, to hand it to the next owner. Child runs go on, or are handed on themselves.
+    pub(super) async fn hand_back(&mut self) {
+        let mut begun = Vec::new();
+        for (task, live) in &self.in_flight {
+            match &live.work {
+                Work::Adapter(id) => self.shared.scheduler.cancel_task(id).await,
+                Work::Child(_) if self.wants(task, live.attempt) => begun.push((task.clone(), live.attempt)),
+                Work::Child(_) => {}
+            }
+        }
+        for (task, attempt) in begun {
+            let outcome = TaskOutcome::Lost { by: Loss::Drained, message: "its engine was shut down".to_owned() };
+            self.completion(&task, attempt)(outcome);
+        }
+    }
+
+    /// Does an attempt run here? One that waits for a child run can be left at any time.
+    pub(super) fn has_work(&self) -> bool {
+        let runs = |(task, live): (&TaskId, &InFlight)| match live.work {
+            Work::Adapter(_) => true,
+            Work::Child(_) => self.run.task_status(task) == Some((Status::Running, live.attempt)),
         };
-        let rendered = self.run.render(task).map(|rendered| self.invocation(task, attempt, rendered));
-        let (invocation, done) = match rendered.and_then(|invocation| self.with_secrets(invocation, done)) {
-            Ok(complete) => complete,
-            Err(error) => {
-                let outcome = TaskOutcome::Failed { error, usage: Usage::default() };
-                return self.completion(task, attempt)(outcome);
-            }
-        };
-        match self.shared.scheduler.schedule_task(slot, invocation, done).await {
-            Ok(id) => {
-                self.in_flight.insert(task.clone(), InFlight { attempt, id });
-            }
-            Err(why) => {
-                let error = TaskError::new(ErrorKind::Load, why.to_string());
-                self.completion(task, attempt)(TaskOutcome::Failed { error, usage: Usage::default() });
-            }
-        }
-        // A workflow of ten thousand immediate tasks must not keep a thread from everybody else.
-        tokio::task::coop::consume_budget().await;
-    }
-
-    /// Puts in the secrets that the node names; what comes back passes through the hand that takes them out.
-    fn with_secrets(
-        &self,
-        mut invocation: Invocation,
-        done: Completion,
-    ) -> Result<(Invocation, Completion), TaskError> {
-        let node = self.run.node(&invocation.context.task_id).expect("an owed task has a node");
-        let given = self.deployed.secrets.give(&node.id, &invocation.inputs, &*self.shared.secrets)?;
-        let Some((inputs, redactor)) = given else { return Ok((invocation, done)) };
-        let redactor = Arc::new(redactor);
-        invocation.inputs = inputs;
-        invocation.progress = Arc::new(Redacted { inner: invocation.progress, redactor: redactor.clone() });
-        Ok((invocation, Box::new(move |outcome| done(redactor.outcome(outcome)))))
-    }
-
-    fn completion(&self, task: &TaskId, attempt: u32) -> Completion {
-        let (sender, task) = (self.handle.sender.clone(), task.clone());
-        Box::new(move |outcome| {
-            // A run that has left takes no answers: they would be stale wherever it is.
-            let _ = sender.send(Message::Ended { task, attempt, outcome });
-        })
-    }
-
-    fn invocation(&self, task: &TaskId, attempt: u32, rendered: Rendered) -> Invocation {
-        let node = self.run.node(task).expect("an owed task has a node");
-        let created = self.run.created();
-        let workflow_id = self.run.plan().workflow_id().clone();
-        Invocation {
-            handler: node.handler.clone(),
-            name: node.name.clone(),
-            description: node.description.clone(),
-            inputs: rendered.inputs,
-            material: rendered.material,
-            hints: node.hints.clone(),
-            context: ExecutionContext {
-                workflow_id: workflow_id.clone(),
-                run_id: self.run.id(),
-                task_id: task.clone(),
-                attempt,
-                now: self.now(),
-                values: self.run.params().clone(),
-            },
-            base_dir: created.base_dir.as_ref().map(PathBuf::from),
-            rehearsal: created.rehearsal,
-            timeout: node.timeout,
-            grace: self.shared.config.grace,
-            cancel: Arc::new(NotScheduled),
-            progress: Arc::new(BusProgress {
-                bus: self.shared.bus.clone(),
-                clock: self.shared.config.clock.clone(),
-                workflow_id,
-                run_id: self.run.id(),
-                task_id: task.clone(),
-                attempt,
-                seq: self.seq.clone(),
-            }),
-        }
+        self.in_flight.iter().any(runs)
     }
 }

@@ -8,7 +8,7 @@ use segue_core::{
 };
 
 use super::{Batch, Drive};
-use crate::shared::pause_before_retry;
+use crate::patience::pause_before_retry;
 
 /// What became of a batch.
 pub(super) enum Committed {

@@ -1,6 +1,6 @@
 //! From the log to a run.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use segue_core::{
     event::Event,
@@ -10,11 +10,7 @@ use segue_core::{
     time::Timestamp,
 };
 
-use crate::{
-    live::End,
-    plans::Deployed,
-    shared::{Shared, pause_before_retry},
-};
+use crate::{live::End, patience::patiently, plans::Deployed, shared::Shared};
 
 /// Events that are read at once.
 const PAGE: usize = 1_000;
@@ -60,28 +56,6 @@ fn supply(event: &mut Event, value: serde_json::Value) {
     if let Some(payload) = event.kind.payload_mut() {
         payload.supply(Arc::new(value));
     }
-}
-
-/// Repeats a call while the store is away; gives up when the engine stops.
-pub(super) async fn patiently<T, F>(shared: &Shared, mut call: impl FnMut() -> F) -> Result<T, End>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    for n in 0.. {
-        match call().await {
-            Ok(value) => return Ok(value),
-            Err(StoreError::Unavailable(_) | StoreError::Full(_)) => {}
-            Err(StoreError::NotFound(what)) => return Err(End::Unusable(format!("{what} not found"))),
-            Err(StoreError::Conflict { .. } | StoreError::KeyReused { .. }) => return Err(End::Left),
-            // One damaged run; the others go on. A store that is broken as a whole fails their commits too.
-            Err(StoreError::Broken(why) | StoreError::Refused(why)) => return Err(End::Unusable(why)),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause_before_retry(n)) => {}
-            () = shared.stopped.cancelled() => break,
-        }
-    }
-    Err(End::Left)
 }
 
 fn unusable(run_id: RunId, why: &str) -> End {

@@ -1,6 +1,6 @@
 //! Taking up a run from its log: after a claim, and after somebody else wrote to it.
 
-use std::{mem, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use segue_core::{
     outcome::{Loss, TaskOutcome},
@@ -9,22 +9,26 @@ use segue_core::{
 };
 
 use super::{Batch, Drive, load};
-use crate::{live::End, shared::pause_before_retry};
+use crate::{
+    live::End,
+    patience::{patiently, pause_before_retry},
+};
 
 impl Drive {
     /// Somebody else wrote to the run, or took it. Forgets everything, and starts again from the log if it is ours.
     pub(super) async fn come_back(&mut self) -> Result<(), End> {
         let run_id = self.run.id();
         tracing::warn!(%run_id, "the run was changed by another engine");
-        self.cancel_all().await;
+        let dying = self.let_go().await;
         if self.conflicts > 0 {
             tokio::time::sleep(pause_before_retry(self.conflicts)).await;
         }
         self.conflicts += 1;
-        self.places.reset(mem::take(&mut self.in_flight).into_keys());
+        self.places.reset(dying.into_iter());
         self.batch = Batch::default();
+        self.cache.clear();
         self.seen.clear();
-        let lease = load::patiently(&self.shared, || self.shared.reclaim(vec![run_id])).await?;
+        let lease = patiently(&self.shared, || self.shared.reclaim(vec![run_id])).await?;
         let Some(lease) = lease.first() else { return Err(End::Left) };
         self.handle.fence.store(lease.fence, Ordering::Release);
         let loaded = load::load(&self.shared, run_id).await?;
@@ -43,6 +47,7 @@ impl Drive {
             let outcome = TaskOutcome::Lost { by: Loss::Engine, message: "its engine is gone".to_owned() };
             self.feed(Input::TaskEnded { task, attempt, outcome, jitter: 0.0 });
         }
+        self.follow_awaited();
         match self.shared.store.pending_requests(self.run.id()).await {
             Ok(requests) => requests.into_iter().for_each(|request| self.answer(request)),
             Err(error) => tracing::warn!(run_id = %self.run.id(), %error, "requests are read later"),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use segue_core::{
     outcome::{ErrorKind, TaskError, TaskOutcome},
-    ports::{EventBus, Orchestrator, Progress, RunStore, Secrets, StartRun, Topic},
+    ports::{Orchestrator, Progress, RunStore, Secrets, StartRun, Topic},
     status::Status,
 };
 use serde_json::json;

@@ -1,0 +1,121 @@
+//! What an engine is made of, and its start.
+
+use std::sync::{Arc, OnceLock, atomic::AtomicBool};
+
+use segue_core::ports::{Adapter, EventBus, MetricsCollector, RunStore, Secrets, StoreError};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::EngineConfig,
+    dispatch::LocalScheduler,
+    engine::Engine,
+    inbox,
+    lease::{self, LeaseState},
+    live::LiveRuns,
+    observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore, Observer},
+    plans::Plans,
+    registry::{Adapters, HandlerTaken},
+    secrets::NoSecrets,
+    shared::Shared,
+};
+
+/// Why an engine cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two adapters claim one handler.
+    #[error(transparent)]
+    HandlerTaken(#[from] HandlerTaken),
+    /// The store did not take the engine's lease.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Collects what an engine is made of.
+pub struct EngineBuilder {
+    store: Arc<dyn RunStore>,
+    bus: Arc<dyn EventBus>,
+    metrics: Arc<dyn MetricsCollector>,
+    adapters: Vec<Arc<dyn Adapter>>,
+    secrets: Arc<dyn Secrets>,
+    config: EngineConfig,
+}
+
+impl EngineBuilder {
+    pub(crate) fn new(store: Arc<dyn RunStore>) -> Self {
+        Self {
+            store,
+            bus: Arc::new(NoBus),
+            metrics: Arc::new(NoMetrics),
+            adapters: Vec::new(),
+            secrets: Arc::new(NoSecrets),
+            config: EngineConfig::default(),
+        }
+    }
+
+    /// Where committed events and progress are published. Without it: nowhere.
+    #[must_use]
+    pub fn bus(mut self, bus: Arc<dyn EventBus>) -> Self {
+        self.bus = bus;
+        self
+    }
+
+    /// Who measures. Without it: nobody.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<dyn MetricsCollector>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Adds an adapter.
+    #[must_use]
+    pub fn adapter(mut self, adapter: Arc<dyn Adapter>) -> Self {
+        self.adapters.push(adapter);
+        self
+    }
+
+    /// Who knows the secrets that workflows refer to. Without it: nobody.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// How the engine behaves.
+    #[must_use]
+    pub fn config(mut self, config: EngineConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
+    pub async fn start(self) -> Result<Engine, StartError> {
+        let Self { store, bus, metrics, adapters, secrets, config } = self;
+        let observed = adapters
+            .into_iter()
+            .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
+        let adapters = Arc::new(Adapters::new(observed.collect(), &config.concurrency)?);
+        let asked = Instant::now();
+        let shared = Arc::new(Shared {
+            store: Arc::new(ObservedStore::new(store, metrics.clone())),
+            bus,
+            scheduler: LocalScheduler::new(adapters.clone()),
+            observer: Observer { metrics, adapters: adapters.clone() },
+            adapters,
+            secrets,
+            lease: LeaseState::new(asked + config.lease_ttl),
+            config,
+            plans: Plans::default(),
+            live: LiveRuns::default(),
+            drives: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            stopped: CancellationToken::new(),
+            broken: OnceLock::new(),
+        });
+        shared.store.renew_engine(&shared.record(), shared.config.lease_ttl).await?;
+        tokio::spawn(lease::keep(shared.clone()));
+        tokio::spawn(inbox::listen(shared.clone()));
+        tokio::spawn(inbox::claim_again(shared.clone()));
+        Ok(Engine::of(shared))
+    }
+}
