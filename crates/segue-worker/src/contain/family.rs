@@ -22,6 +22,12 @@ use super::{
 const DEATH_MAX: Duration = Duration::from_secs(10);
 /// Rounds of stopping before killing starts whether or not new members still appear.
 const FREEZE_ROUNDS_MAX: usize = 64;
+/// Looks at the process table that may leave it open whether somebody slipped through, before the next is believed.
+const UNCERTAIN_LOOKS_MAX: usize = 256;
+/// Chases after each look that leaves it open.
+const CHASES: usize = 16;
+/// Looks at our own children before the whole table is asked.
+const ORPHAN_LOOKS_MAX: usize = 4;
 
 /// A process that was started in a group of its own, with everything it started.
 #[derive(Debug, Clone)]
@@ -50,66 +56,141 @@ impl Family {
             row.identity.started >= self.started
                 && (row.group == self.root
                     || row.session == self.root
-                    || self.mark.is_in(&table::environment(row.identity.pid)))
+                    || self.mark.is_in(&table::settled_environment(row.identity.pid)))
         })
     }
 
-    /// Has a member outlived the root? Looks only at our own children, whom an orphan joins; cheap. Reaps the dead.
-    pub(super) fn has_orphans(&self) -> bool {
-        let Some(children) = table::adopted_or_of_main_thread() else { return true };
-        let strangers: Vec<Row> =
-            children.into_iter().filter(|pid| !roots::is_root(*pid)).filter_map(table::row).collect();
-        if strangers.is_empty() {
-            return false;
-        }
-        if strangers.iter().any(Row::is_over) {
+    /// Can a member have outlived the root? Looks only at our own children, whom an orphan joins; cheap. Reaps the dead.
+    pub(super) fn may_have_orphans(&self) -> bool {
+        for _ in 0..ORPHAN_LOOKS_MAX {
+            let Some(children) = table::adopted_or_of_main_thread() else { return true };
+            let strangers: Vec<Row> =
+                children.into_iter().filter(|pid| !roots::is_root(*pid)).filter_map(table::row).collect();
+            if !strangers.iter().any(Row::is_over) {
+                return strangers.iter().any(|row| self.may_own(row));
+            }
+            // What has ended since the list was read has left us its children: they are on the next list.
             roots::reap_orphans(&strangers);
         }
-        strangers.iter().any(|row| {
-            !row.is_over() && (row.group == self.root || self.mark.is_in(&table::environment(row.identity.pid)))
-        })
+        true
+    }
+
+    /// Is it a member, or one of whom that cannot be told at this moment?
+    fn may_own(&self, row: &Row) -> bool {
+        row.group == self.root
+            || row.is_ending()
+            || table::environment(row.identity.pid).is_none_or(|environment| self.mark.is_in(&environment))
     }
 }
 
 /// Stops, then kills, every process for which `belongs` says so, and all its descendants. Gives how many had to be
 /// killed.
 pub(super) fn sweep(belongs: &dyn Fn(&Row) -> bool) -> usize {
-    let mut members = HashSet::new();
+    let mut sweep = Sweep { belongs, members: HashSet::new(), over: HashSet::new() };
     for _ in 0..FREEZE_ROUNDS_MAX {
-        let found = members_of(&table::all(), belongs, &members);
-        let mut is_new = false;
-        for row in found.iter().filter(|row| !row.is_over()) {
-            is_new |= members.insert(row.identity);
-            if !row.is_stopped() {
-                signal(row, Signal::SIGSTOP);
-            }
+        let look = sweep.look();
+        for row in look.alive.iter().filter(|row| !row.is_stopped()) {
+            signal(row, Signal::SIGSTOP);
         }
-        if !is_new {
+        if !look.is_certain {
+            sweep.chase();
+        } else if !look.is_new {
             break;
         }
     }
-    let killed = members.len();
     let give_up = Instant::now() + DEATH_MAX;
     let mut pause = Duration::from_micros(200);
+    let mut uncertain_looks = 0;
     loop {
-        let found = members_of(&table::all(), belongs, &members);
-        roots::reap_orphans(&found);
-        let alive: Vec<&Row> = found.iter().filter(|row| !row.is_over()).collect();
-        if alive.is_empty() {
-            return killed;
+        let look = sweep.look();
+        if look.alive.is_empty() && (look.is_certain || uncertain_looks == UNCERTAIN_LOOKS_MAX) {
+            return sweep.members.len();
         }
-        for row in &alive {
-            members.insert(row.identity);
+        for row in &look.alive {
             signal(row, Signal::SIGKILL);
         }
         if Instant::now() > give_up {
-            let pids: Vec<i32> = alive.iter().map(|row| row.identity.pid).collect();
+            let pids: Vec<i32> = look.alive.iter().map(|row| row.identity.pid).collect();
             tracing::error!(?pids, "processes do not die although they were killed; giving them up");
-            return killed;
+            return sweep.members.len();
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
+        if look.alive.is_empty() {
+            uncertain_looks += 1;
+            sweep.chase();
+        } else {
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
     }
+}
+
+struct Sweep<'a> {
+    belongs: &'a dyn Fn(&Row) -> bool,
+    /// Those that were alive when they were seen first.
+    members: HashSet<Identity>,
+    /// Those that have been seen to be over.
+    over: HashSet<Identity>,
+}
+
+/// One look at the process table.
+struct Look {
+    /// The members that are not over.
+    alive: Vec<Row>,
+    /// Has one of them not been seen before?
+    is_new: bool,
+    /// The table is read process by process. One that starts its successor and ends is never seen if that happens
+    /// behind the reader's back, again and again. But its end does not go unnoticed: it stays in the table until its
+    /// parent reaps it, and that is a member, which stands still, or we, who inherit it. Certain is a look during
+    /// which nobody has ended or was about to, so that whoever was there at its end was there all the time.
+    is_certain: bool,
+}
+
+impl Sweep<'_> {
+    /// Stops what belongs among our own children and theirs, each as soon as it is seen. A look at the whole table takes
+    /// longer than a process needs that starts its successor and ends; this does not.
+    fn chase(&self) {
+        for _ in 0..CHASES {
+            let mut open = table::children(Pid::this().as_raw()).unwrap_or_default();
+            while let Some(pid) = open.pop() {
+                let Some(row) = table::row(pid).filter(|row| !row.is_over()) else { continue };
+                if !row.is_stopped() && (self.belongs)(&row) {
+                    signal(&row, Signal::SIGSTOP);
+                }
+                open.extend(table::children(pid).unwrap_or_default());
+            }
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        let ended_before = roots::orphans_ended();
+        let table = table::all();
+        let (over, alive): (Vec<Row>, Vec<Row>) =
+            members_of(&table, self.belongs, &self.members).into_iter().partition(Row::is_over);
+        let mut is_new = false;
+        for row in &alive {
+            is_new |= self.members.insert(row.identity);
+        }
+        let mut has_ended = false;
+        for row in &over {
+            has_ended |= self.over.insert(row.identity);
+        }
+        let is_changing = || table.iter().any(|row| may_breed_unseen(row, &self.members));
+        let is_certain = !has_ended && !is_changing();
+        // Children that other threads of ours have started and forgotten are in the table only.
+        roots::reap_orphans(&table);
+        Look { alive, is_new, is_certain: is_certain && roots::orphans_ended() == ended_before }
+    }
+}
+
+/// Was it on its way out when it was asked whether it belongs, and so without the mark that would have told? Asked of
+/// our own children and those of members: whoever else ends has an ancestor among them that has ended.
+fn may_breed_unseen(row: &Row, members: &HashSet<Identity>) -> bool {
+    let is_near = row.parent == Pid::this().as_raw() || members.iter().any(|member| member.pid == row.parent);
+    is_near
+        && !row.is_over()
+        && !members.contains(&row.identity)
+        && table::row(row.identity.pid)
+            .is_none_or(|now| now.identity != row.identity || now.is_over() || now.is_ending())
 }
 
 /// The rows that belong, that are known already, or that descend from such a one. Never ourselves.

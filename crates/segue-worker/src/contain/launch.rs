@@ -155,7 +155,7 @@ impl Contained {
     pub async fn finish(mut self) -> usize {
         self.is_over = true;
         self.root = None;
-        if !self.family.signal_group(None) && !self.family.has_orphans() {
+        if !self.family.signal_group(None) && !self.family.may_have_orphans() {
             return 0;
         }
         end_off_thread(self.family.clone()).await

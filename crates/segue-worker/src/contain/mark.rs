@@ -63,7 +63,7 @@ fn marks(environment: &[u8]) -> impl Iterator<Item = &str> {
 /// Ends what engines that are dead have left running on this machine, and tells how many processes that were. Called
 /// when an engine starts: an attempt that will be run again shall not still be running. Blocks for some milliseconds.
 pub fn sweep_dead_engines() -> usize {
-    family::sweep(&|row| engine_is_dead(&table::environment(row.identity.pid)))
+    family::sweep(&|row| engine_is_dead(&table::settled_environment(row.identity.pid)))
 }
 
 /// The innermost mark counts: it names the engine that started the process. Nothing is said about an engine in another

@@ -1,8 +1,18 @@
 //! The process table, as `/proc` shows it.
 
-use std::{fs, str::FromStr};
+use std::{
+    fs,
+    str::FromStr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use nix::unistd::Pid;
+
+/// How long a process may be between two programs before it is taken to have no environment.
+const EXEC_MAX: Duration = Duration::from_secs(2);
+/// Readings of the list of children before it is given up as too restless.
+const READINGS_MAX: usize = 8;
 
 /// What names a process for good: its number may be used again, but not with the same start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,12 +30,20 @@ pub(super) struct Row {
     pub(super) group: i32,
     pub(super) session: i32,
     state: u8,
+    threads: u32,
+    memory_bytes: u64,
 }
 
 impl Row {
-    /// Has it ended? (It may still wait to be reaped.)
+    /// Has it ended? (It may still wait to be reaped.) One whose first thread alone has ended runs on.
     pub(super) const fn is_over(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
+    }
+
+    /// Is it about to end, without memory already (and so without an environment to be known by), while its children
+    /// are still its own? Threads of the kernel have no memory either; they have no group.
+    pub(super) const fn is_ending(&self) -> bool {
+        !self.is_over() && self.memory_bytes == 0 && self.group != 0
     }
 
     pub(super) const fn is_stopped(&self) -> bool {
@@ -51,29 +69,88 @@ pub(super) fn row(pid: i32) -> Option<Row> {
 
 /// The program's name stands in brackets and may hold anything, so the fields are counted from the last bracket.
 fn parse(pid: i32, stat: &str) -> Option<Row> {
-    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
-    fn field<T: FromStr>(fields: &[&str], index: usize) -> Option<T> {
-        fields.get(index)?.parse().ok()
-    }
+    let fields = fields(stat)?;
     Some(Row {
         identity: Identity { pid, started: field(&fields, 19)? },
         parent: field(&fields, 1)?,
         group: field(&fields, 2)?,
         session: field(&fields, 3)?,
         state: *fields.first()?.as_bytes().first()?,
+        threads: field(&fields, 17)?,
+        memory_bytes: field(&fields, 20)?,
     })
 }
 
-/// The environment a process was started with. Empty for one that has ended, or that belongs to somebody else.
-pub(super) fn environment(pid: i32) -> Vec<u8> {
-    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+/// What follows the name; the first is the state.
+fn fields(stat: &str) -> Option<Vec<&str>> {
+    Some(stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect())
+}
+
+fn field<T: FromStr>(fields: &[&str], index: usize) -> Option<T> {
+    fields.get(index)?.parse().ok()
+}
+
+/// The environment a process was started with. Empty for one that has ended, or that belongs to somebody else. `None`
+/// while it changes from one program to another (`exec`): then it has none for a moment, and that says nothing.
+pub(super) fn environment(pid: i32) -> Option<Vec<u8>> {
+    let path = format!("/proc/{pid}/environ");
+    // The second time: it had just become another program between the two looks.
+    for _ in 0..2 {
+        let Ok(environment) = fs::read(&path) else { break };
+        if !environment.is_empty() {
+            return Some(environment);
+        }
+        match environment_addresses(pid) {
+            Some((_, 0)) => return None,
+            Some((start, end)) if start != end => {}
+            _ => break,
+        }
+    }
+    Some(Vec::new())
+}
+
+/// The same of a process that may be between two programs: that is waited for.
+pub(super) fn settled_environment(pid: i32) -> Vec<u8> {
+    let give_up = Instant::now() + EXEC_MAX;
+    loop {
+        match environment(pid) {
+            Some(environment) => return environment,
+            None if Instant::now() > give_up => return Vec::new(),
+            None => thread::sleep(Duration::from_micros(200)),
+        }
+    }
+}
+
+/// Where in its memory the environment starts and ends; `None` without memory. The new program's memory is there
+/// before the environment is written to it: until then both are zero.
+fn environment_addresses(pid: i32) -> Option<(u64, u64)> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let fields = fields(&stat)?;
+    let memory_bytes: u64 = field(&fields, 20)?;
+    (memory_bytes > 0).then_some((field(&fields, 47)?, field(&fields, 48)?))
 }
 
 /// The processes that have become our children because their parents ended, and the children that our main thread
-/// started. `None` where the kernel keeps no such list.
+/// started. `None` where the kernel keeps no such list, or where it changes faster than it can be read.
 pub(super) fn adopted_or_of_main_thread() -> Option<Vec<i32>> {
-    let me = Pid::this();
-    let list = fs::read_to_string(format!("/proc/{me}/task/{me}/children")).ok()?;
+    let read = || children(Pid::this().as_raw());
+    // The kernel gives it in pieces and finds its place again by counting: a child that leaves the list meanwhile
+    // makes it skip another one. Two equal readings have skipped nobody.
+    let mut last = read()?;
+    for _ in 0..READINGS_MAX {
+        let next = read()?;
+        if next == last {
+            return Some(next);
+        }
+        last = next;
+    }
+    None
+}
+
+/// The children of a process's main thread; where they change, one may be missing.
+pub(super) fn children(pid: i32) -> Option<Vec<i32>> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
@@ -87,12 +164,15 @@ pub(crate) fn resident_bytes(pid: i32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
     fn a_name_full_of_brackets_does_not_confuse() {
         let line = "42 (a) S 9 (x) S 7 42 41 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
         let row = parse(42, line).expect("a line of /proc/PID/stat");
+        assert!(!row.is_over() && !row.is_ending());
         assert_eq!((row.parent, row.group, row.session), (7, 42, 41));
         assert_eq!(row.identity, Identity { pid: 42, started: 987_654 });
     }
@@ -102,5 +182,48 @@ mod tests {
         let me = Pid::this().as_raw();
         assert!(all().iter().any(|row| row.identity.pid == me && !row.is_over()));
         assert!(resident_bytes(me).is_some_and(|bytes| bytes > 100_000));
+    }
+
+    #[test]
+    fn an_end_has_steps() {
+        let row = |state: char, threads: u32, memory: u64, group: i32| {
+            let line = format!("42 (a) {state} 7 {group} 41 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 9 {memory} 2");
+            parse(42, &line).expect("a line of /proc/PID/stat")
+        };
+        assert!(row('Z', 1, 0, 42).is_over() && !row('Z', 1, 0, 42).is_ending());
+        assert!(!row('Z', 2, 0, 42).is_over(), "its first thread has ended, another one runs");
+        assert!(row('R', 1, 0, 42).is_ending() && !row('R', 1, 4096, 42).is_ending());
+        assert!(!row('S', 1, 0, 0).is_ending(), "a thread of the kernel");
+    }
+
+    #[test]
+    fn an_environment_is_told_from_none_and_from_one_that_is_not_there_yet() {
+        let me = Pid::this().as_raw();
+        assert!(environment(me).is_some_and(|environment| !environment.is_empty()));
+        let mut bare = Command::new("sleep");
+        let mut bare = bare.arg("1000").env_clear().spawn().expect("sleep is there");
+        let pid = bare.id().cast_signed();
+        assert!(settled_environment(pid).is_empty());
+        assert_eq!(environment(pid), Some(Vec::new()), "it has settled, and has none");
+        bare.kill().and_then(|()| bare.wait()).expect("it can be ended");
+        assert_eq!(environment(pid), Some(Vec::new()));
+    }
+
+    #[test]
+    fn no_moment_between_two_programs_is_taken_for_an_empty_environment() {
+        // It becomes another program again and again, always with the same environment.
+        let script = "[ $1 = 0 ] || exec sh -c \"$SCRIPT\" sh $(($1 - 1)); exec sleep 1000";
+        let mut restless = Command::new("sh");
+        let restless = restless.args(["-c", script, "sh", "300"]).env_clear().env("SCRIPT", script);
+        let mut restless = restless.env("PATH", "/usr/bin:/bin").spawn().expect("sh is there");
+        let pid = restless.id().cast_signed();
+        let mut looks = 0;
+        while !fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep") {
+            let environment = settled_environment(pid);
+            assert!(environment.windows(7).any(|part| part == b"SCRIPT="), "look {looks} saw {environment:?}");
+            looks += 1;
+        }
+        restless.kill().and_then(|()| restless.wait()).expect("it can be ended");
+        assert!(looks > 0);
     }
 }

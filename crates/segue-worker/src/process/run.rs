@@ -159,3 +159,25 @@ fn load_error(error: &LaunchError) -> TaskError {
 fn failed(error: TaskError) -> TaskOutcome {
     TaskOutcome::Failed { error, usage: Usage::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn only_a_program_that_is_being_written_is_worth_another_try() {
+        let refused = |errno: Errno| {
+            let source = io::Error::from_raw_os_error(errno as i32);
+            load_error(&LaunchError::Program { program: "step.sh".to_owned(), source })
+        };
+        let busy = refused(Errno::ETXTBSY);
+        assert!(busy.kind == ErrorKind::Load && busy.retryable, "{busy:?}");
+        for errno in [Errno::ENOENT, Errno::EACCES, Errno::ENOEXEC] {
+            let error = refused(errno);
+            assert!(error.kind == ErrorKind::Load && !error.retryable, "{error:?}");
+        }
+        assert!(!load_error(&LaunchError::NoFolder("/no/such".into())).retryable);
+    }
+}
