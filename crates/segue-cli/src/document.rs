@@ -8,7 +8,7 @@ use std::{
 
 use segue_core::{
     ids::HandlerId,
-    spec::{self, CheckOptions, Diagnostic, Severity, WorkflowSpec, codes},
+    spec::{self, CheckOptions, Diagnostic, Parsed, Severity, WorkflowSpec, codes},
 };
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use crate::{
     config::Settings,
     exit::Exit,
     failure::{Failure, Outcome},
+    family::{self, Family},
     render::diagnostics::{Source, for_people},
     terminal::{self, Paint},
     wiring,
@@ -27,10 +28,7 @@ pub(crate) struct Document {
     pub(crate) name: String,
     /// Its text.
     pub(crate) text: String,
-    /// The workflow, if the text is one.
-    pub(crate) spec: Option<WorkflowSpec>,
-    /// All its problems.
-    pub(crate) diagnostics: Vec<Diagnostic>,
+    parsed: Parsed,
     /// The folder in which its relative paths are resolved, absolute.
     pub(crate) base_dir: PathBuf,
 }
@@ -53,47 +51,75 @@ impl Document {
             let found = wiring::translate_workflow(workflow);
             parsed.add(found);
         }
-        for problem in &mut parsed.diagnostics {
-            // Where the message says all, the rule's own cure stands in.
-            let cure = || codes::find(&problem.code).map(|code| code.cure.to_owned());
-            problem.help = problem.help.take().or_else(cure);
-        }
-        Ok(Self {
-            name,
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            spec: parsed.spec,
-            diagnostics: parsed.diagnostics,
-            base_dir: folder_of(file)?,
-        })
+        complete(&mut parsed);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Self { name, text, parsed, base_dir: folder_of(file)? })
+    }
+
+    /// Looks for the workflow's child workflows, and checks how they are named and fed.
+    pub(crate) async fn with_family(mut self, settings: &Settings) -> Outcome<(Self, Family)> {
+        let Some(spec) = &self.parsed.spec else { return Ok((self, Family::default())) };
+        let (family, problems) = family::find(spec, &self.base_dir, settings).await;
+        self.parsed.add(problems);
+        complete(&mut self.parsed);
+        Ok((self, family))
+    }
+
+    /// All its problems.
+    pub(crate) fn diagnostics(&self) -> &[Diagnostic] {
+        &self.parsed.diagnostics
+    }
+
+    /// How many problems are so bad.
+    pub(crate) fn problems_of(&self, severity: Severity) -> usize {
+        self.parsed.diagnostics.iter().filter(|problem| problem.severity == severity).count()
+    }
+
+    /// The workflow, if the text is one.
+    pub(crate) const fn spec(&self) -> Option<&WorkflowSpec> {
+        self.parsed.spec.as_ref()
+    }
+
+    /// The same, for good.
+    pub(crate) fn into_spec(self) -> Option<WorkflowSpec> {
+        self.parsed.spec
     }
 
     /// Are there errors, or, if `strict`, warnings?
     pub(crate) fn is_valid(&self, strict: bool) -> bool {
-        self.spec.is_some() && !self.diagnostics.iter().any(|problem| strict || problem.severity == Severity::Error)
+        self.spec().is_some() && (!strict || self.diagnostics().is_empty()) && self.problems_of(Severity::Error) == 0
     }
 
     /// The problems as people read them.
     pub(crate) fn problems(&self, paint: Paint) -> String {
-        for_people(Source { name: &self.name, text: &self.text }, &self.diagnostics, paint)
+        for_people(Source { name: &self.name, text: &self.text }, self.diagnostics(), paint)
     }
 
     /// The workflow, to be run or drawn. Problems are shown on stderr; errors among them end the command.
     pub(crate) fn into_workflow(self, json: bool) -> Outcome<(WorkflowSpec, PathBuf)> {
         let valid = self.is_valid(false);
-        if !json && !self.diagnostics.is_empty() {
+        if !json && !self.diagnostics().is_empty() {
             terminal::say(self.problems(Paint::stderr()));
             terminal::say("");
         }
-        match self.spec {
+        let errors = self.problems_of(Severity::Error);
+        match self.parsed.spec {
             Some(spec) if valid => Ok((spec, self.base_dir)),
             _ => {
-                let errors = self.diagnostics.iter().filter(|problem| problem.severity == Severity::Error).count();
                 let noun = if errors == 1 { "error" } else { "errors" };
                 Err(Failure::new(Exit::Invalid, format!("{} cannot run: {errors} {noun}", self.name))
                     .help("correct what is shown; `segue validate` checks without running")
-                    .details(json!(self.diagnostics)))
+                    .details(json!(self.parsed.diagnostics)))
             }
         }
+    }
+}
+
+/// Where a message says all, its rule's own cure stands in.
+fn complete(parsed: &mut Parsed) {
+    for problem in &mut parsed.diagnostics {
+        let cure = || codes::find(&problem.code).map(|code| code.cure.to_owned());
+        problem.help = problem.help.take().or_else(cure);
     }
 }
 

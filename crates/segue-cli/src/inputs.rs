@@ -26,6 +26,23 @@ pub(crate) fn gather(spec: &WorkflowSpec, file: Option<&str>, pairs: &[String]) 
     resolve_inputs(spec, inputs).map_err(|problems| refused(&spec.id, &problems))
 }
 
+/// The fields of a form from `name=value` pairs: a text where a text is declared, else its JSON, and the text where it is
+/// not JSON. Whether they fit is checked with the answer.
+pub(crate) fn of_form(form: &Map<String, Value>, pairs: &[String]) -> Outcome<Map<String, Value>> {
+    let mut fields = Map::new();
+    for pair in pairs {
+        let Some((name, text)) = pair.split_once('=') else {
+            return Err(
+                Failure::usage(format!("`--form {pair}` has no value")).help(format!("write --form {pair}=VALUE"))
+            );
+        };
+        let is_text = form.get(name).and_then(|field| field.get("type")).is_some_and(|kind| kind == "string");
+        let json = if is_text { None } else { serde_json::from_str(text).ok() };
+        fields.insert(name.to_owned(), json.unwrap_or_else(|| Value::from(text)));
+    }
+    Ok(fields)
+}
+
 /// One problem is the message itself; several are listed below it.
 fn refused(workflow: &WorkflowId, problems: &[Diagnostic]) -> Failure {
     let failure = match problems {

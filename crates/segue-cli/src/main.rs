@@ -3,7 +3,8 @@
 //! * [`args`]: what can be asked. [`config`]: settings and where they come from.
 //! * [`commands`]: one file a command; each reads as a pipeline and returns an exit code or a [`failure::Failure`].
 //! * [`wiring`]: which store, bus, adapters and models a process is made of.
-//! * [`document`]: reading workflow documents. [`inputs`]: values for their params. [`run_ref`]: names of runs.
+//! * [`document`]: reading workflow documents. [`family`]: their child workflows. [`subject`]: names of workflows.
+//! * [`inputs`]: values for their params. [`run_ref`]: names of runs.
 //! * [`live`]: following a run. [`graph`]: pictures of workflows. [`render`]: how things look.
 //! * [`terminal`]: the two output streams. [`logs`]: log lines. [`exit`]: exit codes.
 
@@ -13,6 +14,7 @@ mod config;
 mod document;
 mod exit;
 mod failure;
+mod family;
 mod graph;
 mod inputs;
 mod live;
@@ -20,6 +22,7 @@ mod logs;
 mod render;
 mod run_ref;
 mod signals;
+mod subject;
 mod terminal;
 mod wiring;
 

@@ -248,7 +248,7 @@ fn a_rehearsal_that_is_resumed_goes_on_rehearsing() {
         let mut command = place.command(args);
         Ran::from(command.env("SEGUE_HOME", support::home()).output().unwrap())
     };
-    let ran = with_home(&["run", "agent.yaml", "--rehearse", "--no-wait"]);
+    let ran = with_home(&["submit", "agent.yaml", "--rehearse"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(place.events("@last")[0]["data"]["rehearsal"], true);
     let ran = with_home(&["resume", "@last", "--json"]);

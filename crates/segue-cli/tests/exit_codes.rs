@@ -25,12 +25,12 @@ fn each_kind_of_wrong_question_has_its_code_and_its_help() {
     place.json(&["run", "good.yaml", "--json"]);
     let cases: &[(&[&str], i32, &str)] = &[
         (&["validat"], 2, "a similar subcommand exists: 'validate'"),
-        (&["run"], 2, "<FILE>"),
+        (&["run"], 2, "<FILE|WORKFLOW>"),
         (&["run", "good.yaml", "--timeout", "5m"], 2, "numbers of seconds: 300"),
         (&["run", "good.yaml", "-i", "topic"], 2, "help: write -i topic=VALUE"),
         (&["run", "folder"], 2, "help: name the document in it: folder/workflow.yaml"),
         (&["run", "-", "--inputs", "-"], 2, "cannot both come from stdin"),
-        (&["run", "good.yaml", "--no-wait", "--store", "memory:"], 2, "help: leave out --no-wait"),
+        (&["submit", "good.yaml", "--store", "memory:"], 2, "help: name a store"),
         (&["resume"], 2, "<RUN>"),
         (&["runs", "show", "x!"], 2, "help: a run is named by its id"),
         (&["runs", "list", "--store", "memory:"], 2, "gone with their process"),

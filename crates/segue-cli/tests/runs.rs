@@ -194,7 +194,7 @@ fn a_recorded_run_is_carried_out_by_resume() {
         "once.yaml",
         "id: once\nnodes:\n  - id: a\n    task: process.run\n    inputs: { argv: [sh, -c, 'echo once >> log'] }\n",
     );
-    let ran = place.segue(&["run", "once.yaml", "--no-wait"]);
+    let ran = place.segue(&["submit", "once.yaml"]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     let run = ran.stdout.trim();
     assert!(ran.stderr.contains("segue resume "), "{ran:#?}");

@@ -1,8 +1,12 @@
 //! The command line: what can be asked, in clap's terms. No behaviour.
 
+mod answers;
 mod run;
 mod runs;
+mod span;
+mod store;
 mod workflow;
+mod workflows;
 
 use std::path::PathBuf;
 
@@ -11,10 +15,19 @@ use clap::{
     builder::styling::{AnsiColor, Styles},
 };
 
-pub(crate) use run::{ResumeArgs, RunArgs};
-pub(crate) use runs::{CancelArgs, EventsArgs, ListArgs, ResultArgs, RetryArgs, RunsCommand, ShowArgs, WatchArgs};
+pub(crate) use answers::{
+    AnswerArgs, ApprovalsCommand, ApprovalsListArgs, ApprovalsShowArgs, QuestionArg, SignalArgs, ThenArgs,
+};
+pub(crate) use run::{ResumeArgs, RunArgs, StartArgs, SubmitArgs};
+pub(crate) use runs::{
+    CancelArgs, DeleteArgs, EventsArgs, ListArgs, RerunArgs, ResultArgs, RetryArgs, RunsCommand, ShowArgs, WatchArgs,
+};
+pub(crate) use store::{StoreCommand, StoreGcArgs, StoreStatusArgs};
 pub(crate) use workflow::{
-    GraphArgs, GraphFormat, InitArgs, ReportFormat, SchemaArgs, SchemaSubject, Template, ValidateArgs,
+    ExplainArgs, GraphArgs, GraphFormat, InitArgs, ReportFormat, SchemaArgs, SchemaSubject, Template, ValidateArgs,
+};
+pub(crate) use workflows::{
+    WorkflowsCommand, WorkflowsDeployArgs, WorkflowsHistoryArgs, WorkflowsListArgs, WorkflowsShowArgs,
 };
 
 use crate::config::LogFormat;
@@ -69,20 +82,32 @@ pub(crate) enum Top {
   segue validate flows/*.yaml --strict                 warnings count as errors
   make-workflow | segue validate - --format json       from stdin, for programs")]
     Validate(ValidateArgs),
+    /// Explain a rule that `validate` names: how it comes to be broken, and what to do
+    #[command(before_help = "\
+  segue explain not-an-ancestor
+  segue explain                                        all rules, a line each")]
+    Explain(ExplainArgs),
     /// Run a workflow and see it to its end
     #[command(before_help = "\
   segue run workflow.yaml --rehearse                   with the built-in model: no key, no cost
   segue run workflow.yaml -i topic=tea -i 'depth=3'    values for the workflow's params
   segue run workflow.yaml --json > result.json         one document on stdout, nothing else
-  segue run workflow.yaml --idempotency-key order-17   however often it is called: one run")]
+  segue run workflow.yaml --idempotency-key order-17   however often it is called: one run
+  segue run support_triage                             a deployed workflow")]
     Run(RunArgs),
+    /// Record a run and return: `segue resume`, or any engine that looks for work, carries it out
+    #[command(before_help = "\
+  segue submit workflow.yaml -i topic=tea
+  segue submit support_triage --idempotency-key order-17
+  segue resume @last                                   carries it out")]
+    Submit(SubmitArgs),
     /// Take over runs whose process died or left, and see them to their end
     #[command(before_help = "\
   segue resume --all
   segue resume @last
   segue resume 0199a3f2                  the unique beginning of a run's id")]
     Resume(ResumeArgs),
-    /// List, show, follow, cancel and retry runs
+    /// List, show, follow, cancel, repeat and delete runs
     #[command(
         subcommand,
         before_help = "\
@@ -92,6 +117,46 @@ pub(crate) enum Top {
   segue runs cancel 0199a3f2             from any process, too"
     )]
     Runs(RunsCommand),
+    /// List and show what waits for somebody
+    #[command(
+        subcommand,
+        before_help = "\
+  segue approvals list
+  segue approvals show @last"
+    )]
+    Approvals(ApprovalsCommand),
+    /// Say yes to what waits; of a failure that waits for a decision: try again
+    #[command(before_help = "\
+  segue approve @last                                  if only one task waits
+  segue approve 0199a3f2 sign --form amount=20 --comment 'fine with me'")]
+    Approve(AnswerArgs),
+    /// Say no to what waits; of a failure that waits for a decision: let it fail
+    #[command(before_help = "\
+  segue reject @last --comment 'too expensive'
+  segue reject 0199a3f2 sign --by ann")]
+    Reject(AnswerArgs),
+    /// Send an event to a run that waits for it, or an answer to one of its tasks
+    #[command(before_help = "\
+  segue signal @last paid --data '{\"amount\": 20}'
+  segue signal 0199a3f2 publish --data '{\"decision\": \"continue\", \"output\": null}'")]
+    Signal(SignalArgs),
+    /// Deploy workflows; list, show and compare what is deployed
+    #[command(
+        subcommand,
+        before_help = "\
+  segue workflows deploy triage.yaml
+  segue workflows list
+  segue run support_triage"
+    )]
+    Workflows(WorkflowsCommand),
+    /// Look after the store: what it holds, and what may go
+    #[command(
+        subcommand,
+        before_help = "\
+  segue store status
+  segue store gc --older-than 30d --dry-run"
+    )]
+    Store(StoreCommand),
     /// Draw a workflow, or a run with the states of its tasks
     #[command(before_help = "\
   segue graph workflow.yaml
@@ -166,12 +231,20 @@ impl Top {
     pub(crate) fn wants_json(&self) -> bool {
         match self {
             Self::Run(args) => args.json,
+            Self::Submit(args) => args.json,
+            Self::Explain(args) => args.json,
+            Self::Approvals(command) => command.wants_json(),
+            Self::Approve(args) | Self::Reject(args) => args.then.json,
+            Self::Signal(args) => args.then.json,
+            Self::Workflows(command) => command.wants_json(),
+            Self::Store(command) => command.wants_json(),
+            Self::Graph(args) => args.format == GraphFormat::Json,
             Self::Resume(args) => args.json,
             Self::Runs(command) => command.wants_json(),
             Self::Validate(args) => args.format != ReportFormat::Human,
             Self::Config(ConfigCommand::Show(args)) => args.json,
             Self::Doctor(args) => args.json,
-            Self::Init(_) | Self::Graph(_) | Self::Schema(_) | Self::Completions(_) => false,
+            Self::Init(_) | Self::Schema(_) | Self::Completions(_) => false,
         }
     }
 }

@@ -41,6 +41,16 @@ pub(crate) enum RunsCommand {
     #[command(before_help = "\
   segue runs retry @last")]
     Retry(RetryArgs),
+    /// Start a new run that takes over the results of an old one, as far as they are still good
+    #[command(before_help = "\
+  segue runs rerun @last                 what succeeded is taken over
+  segue runs rerun @last --from write    `write` and everything after it runs again")]
+    Rerun(RerunArgs),
+    /// Remove runs that have ended, with their logs and results, for good
+    #[command(before_help = "\
+  segue runs delete 0199a3f2
+  segue runs delete @last --yes --with-children")]
+    Delete(DeleteArgs),
 }
 
 impl RunsCommand {
@@ -53,6 +63,8 @@ impl RunsCommand {
             Self::Result(args) => args.json,
             Self::Cancel(args) => args.json,
             Self::Retry(args) => args.json,
+            Self::Rerun(args) => args.json,
+            Self::Delete(args) => args.json,
         }
     }
 }
@@ -74,6 +86,12 @@ pub(crate) struct ListArgs {
     /// Only runs of this workflow
     #[arg(long, value_name = "ID")]
     pub(crate) workflow: Option<String>,
+    /// Only runs whose workflow has this label (`metadata.labels`)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Option<(String, String)>,
+    /// Only the child runs of this run: id, unique beginning of an id, or `@last`
+    #[arg(long, value_name = "RUN")]
+    pub(crate) parent: Option<String>,
     /// At most this many; 0: all
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) limit: usize,
@@ -112,6 +130,9 @@ impl From<RunStatus> for Status {
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) run: RunArg,
+    /// Every instance, where a node has many of them
+    #[arg(long)]
+    pub(crate) all: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -176,4 +197,44 @@ pub(crate) struct RetryArgs {
     /// One JSON document on stdout; no progress
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `segue runs rerun`
+#[derive(Debug, Args)]
+pub(crate) struct RerunArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArg,
+    /// This task and what comes after it runs again; may be given more than once. Without it: what has not succeeded
+    #[arg(long, value_name = "TASK")]
+    pub(crate) from: Vec<String>,
+    /// Do not wait for people: leave when only an answer can move the run on (exit code 6)
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// One JSON document on stdout; no progress
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `segue runs delete`
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The runs: id, unique beginning of an id, or `@last`
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+    /// The runs of their child workflows too, and those of these
+    #[arg(long)]
+    pub(crate) with_children: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
 }

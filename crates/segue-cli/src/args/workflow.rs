@@ -49,11 +49,22 @@ pub(crate) enum ReportFormat {
     Sarif,
 }
 
+/// `segue explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The rule, as `validate` names it in brackets; without it all rules are listed
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `segue graph`
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
-    /// A workflow document, `-` for stdin, or a run (id, unique beginning of an id, `@last`)
-    #[arg(value_name = "FILE|RUN")]
+    /// A workflow document, `-` for stdin; a run (id, unique beginning of an id, `@last`); or a deployed workflow
+    #[arg(value_name = "FILE|RUN|WORKFLOW")]
     pub(crate) subject: String,
     /// What to print
     #[arg(long, value_enum, default_value_t = GraphFormat::Ascii)]

@@ -1,9 +1,6 @@
 //! Seeing a run to its end: what `run`, `resume`, `runs retry`, `runs cancel` and `runs watch` share.
 
-use std::{
-    io::{self, IsTerminal},
-    time::Duration,
-};
+use std::time::Duration;
 
 use segue_core::{
     event::Envelope,
@@ -15,13 +12,13 @@ use segue_core::{
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::stuck::{Patience, is_stuck, questions};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
-    live::{Follow, RunView, Size, frame},
+    live::{EventLines, Follow, RunView, Size, frame},
     render::{
         document::{self, RunDocument, workflow},
-        event_line,
         text::{count, named_value, span},
     },
     run_ref::short,
@@ -32,6 +29,9 @@ use crate::{
 
 /// How often the live picture is drawn.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// How often to look whether a child run has come to wait for somebody: its parent's log does not say.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How a run is shown while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,23 @@ impl Show {
             (false, true) => Self::Live,
             (false, false) => Self::Lines,
         }
+    }
+}
+
+/// How long a run is waited for, and how its end is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) deadline: Option<Instant>,
+    /// What the run may wait for before nobody here waits with it.
+    pub(super) patience: Patience,
+    /// One JSON document on stdout, and nothing else.
+    pub(super) json: bool,
+}
+
+impl Manner {
+    /// To its end, however long that takes.
+    pub(super) const fn to_the_end(json: bool) -> Self {
+        Self { deadline: None, patience: Patience::Endless, json }
     }
 }
 
@@ -76,7 +93,7 @@ pub(super) struct Watch<'a> {
     /// Follow from the event after this one.
     pub(super) after: u64,
     pub(super) show: Show,
-    pub(super) deadline: Option<Instant>,
+    pub(super) manner: Manner,
     /// The session whose engine carries the run out; none: another process does.
     pub(super) driven_by: Option<&'a Session>,
 }
@@ -90,7 +107,8 @@ pub(super) async fn watch(
     let bus = what.driven_by.map(|session| &*session.bus as &dyn EventBus);
     let mut follow = Follow::new(store.clone(), bus, what.run, what.after).await?;
     let row = store.get_run(what.run).await?;
-    let mut view = RunView::new(&workflow(&**store, row.workflow_hash).await?);
+    let mut view = RunView::new(&workflow(&**store, row.workflow_hash).await?, "");
+    let mut lines = EventLines::default();
     if what.after > 0 {
         // What came before is known, not news.
         for event in store.events(what.run, 0, 0).await?.iter().take_while(|event| event.seq <= what.after) {
@@ -99,6 +117,8 @@ pub(super) async fn watch(
     }
     let mut ticks = interval(FRAME);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cancelling = false;
     let gave_up = given_up(what.driven_by, what.run);
     tokio::pin!(gave_up);
@@ -109,19 +129,22 @@ pub(super) async fn watch(
                 for event in &events {
                     view.apply(event);
                     if what.show == Show::Lines {
-                        terminal::say(event_line::of(event, Paint::stderr()));
+                        lines.of(event, &view, Paint::stderr()).iter().for_each(terminal::say);
                     }
                 }
                 if view.status.is_terminal() {
                     break Seen::Ended;
                 }
-                if view.status == Status::Waiting && !io::stdin().is_terminal() {
+                looks.reset_immediately();
+            }
+            _ = looks.tick(), if view.status == Status::Waiting && what.manner.patience != Patience::Endless => {
+                if is_stuck(&**store, what.run, what.manner.patience, now()).await? {
                     break Seen::Waiting;
                 }
             }
             _ = ticks.tick(), if what.show == Show::Live => draw(&view),
             failure = &mut gave_up => return Err(failure),
-            () = at(what.deadline) => break Seen::TimedOut,
+            () = at(what.manner.deadline) => break Seen::TimedOut,
             signal = signals.next() => match (signal, what.driven_by) {
                 (Signal::Interrupt, Some(session)) if !cancelling => {
                     cancelling = true;
@@ -154,7 +177,8 @@ fn draw(view: &RunView) {
     terminal::draw(frame(view, now(), Size::of_terminal(), Paint::stderr()));
 }
 
-fn now() -> Timestamp {
+/// The time, as the store writes it.
+pub(super) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
@@ -183,12 +207,14 @@ pub(super) async fn conclude(session: &Session, run: RunId, seen: Seen, json: bo
         let drain = if exit == Exit::TimedOut { Duration::ZERO } else { session.settings.drain };
         terminal::say(match exit {
             Exit::TimedOut => "the --timeout is reached; what runs is stopped and handed back".to_owned(),
-            Exit::RunWaiting => "the run waits for something outside".to_owned(),
+            Exit::RunWaiting => questions(&*session.store, run).await?,
             _ => format!("asked to leave; running tasks get {} to finish", span(drain)),
         });
         session.engine.shut_down_within(drain).await;
         if !session.store.get_run(run).await?.status.is_terminal() {
-            terminal::say(format!("the run is kept; go on with: segue resume {}", short(run)));
+            if exit != Exit::RunWaiting {
+                terminal::say(format!("the run is kept; go on with: segue resume {}", short(run)));
+            }
             if json {
                 terminal::print(as_json(&document::of_run(&*session.store, run).await?));
             }

@@ -1,16 +1,23 @@
 //! The commands, one file each.
 
+mod answer;
+mod approvals;
 mod completions;
 mod config;
+mod deploy;
 mod doctor;
 mod drive;
+mod explain;
 mod graph;
 mod init;
 mod resume;
 mod run;
 mod runs;
 mod schema;
+mod store;
+mod stuck;
 mod validate;
+mod workflows;
 
 use std::time::Duration;
 
@@ -32,6 +39,7 @@ pub(crate) fn dispatch(cli: Cli) -> Outcome {
         Top::Init(args) => return init::init(&args),
         Top::Schema(args) => return schema::schema(&args),
         Top::Completions(args) => return completions::completions(&args),
+        Top::Explain(args) => return explain::explain(&args),
         _ => {}
     }
     let resolved = load(&cli.global)?;
@@ -41,13 +49,20 @@ pub(crate) fn dispatch(cli: Cli) -> Outcome {
     let settings = Settings::of(&resolved)?;
     logs::start(&settings)?;
     match cli.command {
-        Top::Validate(args) => validate::validate(&args, &settings),
+        Top::Validate(args) => in_runtime(validate::validate(args, settings)),
         Top::Graph(args) => in_runtime(graph::graph(args, settings)),
         Top::Run(args) => in_runtime(run::run(args, settings)),
+        Top::Submit(args) => in_runtime(run::submit(args, settings)),
+        Top::Approvals(command) => in_runtime(approvals::approvals(command, settings)),
+        Top::Approve(args) => in_runtime(answer::approve(args, settings)),
+        Top::Reject(args) => in_runtime(answer::reject(args, settings)),
+        Top::Signal(args) => in_runtime(answer::signal(args, settings)),
+        Top::Workflows(command) => in_runtime(workflows::workflows(command, settings)),
+        Top::Store(command) => in_runtime(store::store(command, settings)),
         Top::Resume(args) => in_runtime(resume::resume(args, settings)),
         Top::Runs(command) => in_runtime(runs::runs(command, settings)),
         Top::Doctor(args) => in_runtime(doctor::doctor(args, settings)),
-        Top::Init(_) | Top::Schema(_) | Top::Completions(_) | Top::Config(_) => Ok(Exit::Ok),
+        Top::Init(_) | Top::Schema(_) | Top::Completions(_) | Top::Explain(_) | Top::Config(_) => Ok(Exit::Ok),
     }
 }
 

@@ -7,8 +7,9 @@ use segue_core::{ids::RunId, ports::RunFilter, status::Status};
 use tokio::time::Instant;
 
 use super::{
-    drive::{Seen, Show, Watch, conclude, watch},
+    drive::{Manner, Seen, Show, Watch, conclude, watch},
     run::attach,
+    stuck::Patience,
 };
 use crate::{
     args::ResumeArgs,
@@ -24,21 +25,22 @@ use crate::{
 
 pub(super) async fn resume(args: ResumeArgs, settings: Settings) -> Outcome {
     wiring::must_exist(&settings)?;
-    let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    let manner = Manner {
+        deadline: args.timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds)),
+        patience: Patience::suitable(args.no_wait),
+        json: args.json,
+    };
     let signals = Signals::listen()?;
     let session = Session::start(settings, Purpose { rehearsal: true, quiet: args.json }).await?;
-    let outcome = if args.all {
-        all(&session, &args, signals, deadline).await
-    } else {
-        named(&session, &args, signals, deadline).await
-    };
+    let outcome =
+        if args.all { all(&session, signals, manner).await } else { named(&session, &args, signals, manner).await };
     if !matches!(outcome, Ok(Exit::Interrupted)) {
         session.end().await;
     }
     outcome
 }
 
-async fn named(session: &Session, args: &ResumeArgs, signals: Signals, deadline: Option<Instant>) -> Outcome {
+async fn named(session: &Session, args: &ResumeArgs, signals: Signals, manner: Manner) -> Outcome {
     let mut runs = Vec::new();
     for name in &args.runs {
         let run = run_ref::resolve(&*session.store, name).await?;
@@ -52,13 +54,13 @@ async fn named(session: &Session, args: &ResumeArgs, signals: Signals, deadline:
             return Err(Failure::new(Exit::Conflict, format!("run {} has ended: {status}", short(run)))
                 .help(format!("segue runs retry {}     run again what has not succeeded", short(run))));
         }
-        return attach(session, run, signals, deadline, args.json).await;
+        return attach(session, run, signals, manner).await;
     }
-    let seen = join_all(runs.iter().map(|run| attach(session, *run, signals.clone(), deadline, args.json))).await;
+    let seen = join_all(runs.iter().map(|run| attach(session, *run, signals.clone(), manner))).await;
     worst(seen)
 }
 
-async fn all(session: &Session, args: &ResumeArgs, signals: Signals, deadline: Option<Instant>) -> Outcome {
+async fn all(session: &Session, signals: Signals, manner: Manner) -> Outcome {
     let before: Vec<(RunId, u64)> = live_runs(session).await?;
     let taken = session.engine.resume(&[]).await?;
     let others = before.len().saturating_sub(taken.len());
@@ -71,13 +73,13 @@ async fn all(session: &Session, args: &ResumeArgs, signals: Signals, deadline: O
         return Ok(Exit::Ok);
     }
     terminal::say(format!("resuming {}", count(taken.len() as u64, "run")));
-    let show = match Show::suitable(args.json) {
+    let show = match Show::suitable(manner.json) {
         Show::Live if taken.len() > 1 => Show::Lines,
         show => show,
     };
     let seen = join_all(taken.iter().map(|run| {
         let after = before.iter().find(|(known, _)| known == run).map_or(0, |(_, version)| *version);
-        let what = Watch { run: *run, after, show, deadline, driven_by: Some(session) };
+        let what = Watch { run: *run, after, show, manner, driven_by: Some(session) };
         watch(&session.store, signals.clone(), what)
     }))
     .await;
@@ -88,7 +90,7 @@ async fn all(session: &Session, args: &ResumeArgs, signals: Signals, deadline: O
                 terminal::say("left; go on with: segue resume --all");
                 return Ok(Exit::Interrupted);
             }
-            Ok(seen) => conclude(session, *run, seen, args.json).await,
+            Ok(seen) => conclude(session, *run, seen, manner.json).await,
             Err(failure) => Err(failure),
         });
     }

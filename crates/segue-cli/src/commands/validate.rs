@@ -13,12 +13,12 @@ use crate::{
     terminal::{self, Paint},
 };
 
-pub(super) fn validate(args: &ValidateArgs, settings: &Settings) -> Outcome {
+pub(super) async fn validate(args: ValidateArgs, settings: Settings) -> Outcome {
     let mut documents = Vec::new();
     let mut unread: Vec<Failure> = Vec::new();
     for file in &args.files {
-        match Document::read(file, settings) {
-            Ok(document) => documents.push(document),
+        match Document::read(file, &settings) {
+            Ok(document) => documents.push(document.with_family(&settings).await?.0),
             Err(failure) => unread.push(failure),
         }
     }
@@ -37,14 +37,14 @@ pub(super) fn validate(args: &ValidateArgs, settings: &Settings) -> Outcome {
             let files: Vec<Value> = documents
                 .iter()
                 .map(|document| {
-                    json!({ "file": document.name, "valid": valid(document), "diagnostics": document.diagnostics })
+                    json!({ "file": document.name, "valid": valid(document), "diagnostics": document.diagnostics() })
                 })
                 .collect();
             let all = unread.is_empty() && documents.iter().all(valid);
             terminal::print(json!({ "valid": all, "files": files }).to_string());
         }
         ReportFormat::Sarif => {
-            let files: Vec<_> = documents.iter().map(|document| (&*document.name, &*document.diagnostics)).collect();
+            let files: Vec<_> = documents.iter().map(|document| (&*document.name, document.diagnostics())).collect();
             terminal::print(sarif::log(&files).to_string());
         }
     }
@@ -59,17 +59,17 @@ pub(super) fn validate(args: &ValidateArgs, settings: &Settings) -> Outcome {
 }
 
 fn for_people(document: &Document) {
-    if !document.diagnostics.is_empty() {
+    if !document.diagnostics().is_empty() {
         terminal::print(document.problems(Paint::stdout()));
         terminal::print("");
     }
-    let of = |severity| document.diagnostics.iter().filter(|problem| problem.severity == severity).count() as u64;
+    let of = |severity| document.problems_of(severity) as u64;
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
     let mut facts = Vec::new();
     facts.extend((errors > 0).then(|| count(errors, "error")));
     facts.extend((warnings > 0).then(|| count(warnings, "warning")));
     if facts.is_empty() {
-        let nodes = document.spec.as_ref().map_or(0, |spec| spec.nodes.len() as u64);
+        let nodes = document.spec().map_or(0, |spec| spec.nodes.len() as u64);
         facts.push(format!("valid, {}", count(nodes, "node")));
     }
     terminal::say(format!("{}: {}", document.name, facts.join(", ")));

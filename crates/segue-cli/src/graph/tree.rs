@@ -1,63 +1,108 @@
 //! A graph as a tree of lines: each node once, below the last node that everything leading to it goes through.
 //!
-//! A node that merges branches stands beside the branches, not inside the last of them.
+//! A node that merges branches stands beside the branches, not inside the last of them. The members of a group stand
+//! below it, behind a line of colons; what runs on a failure and at the end has a heading of its own.
 
-use super::Graph;
+use super::{Block, BlockKind, Graph};
 
 /// One line of the tree.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Branch {
-    /// The node's index in the graph.
-    pub(crate) node: usize,
-    /// Lines and corners before it.
-    pub(crate) prefix: String,
-    /// What it waits for, where that is not simply the node above: it merges branches.
-    pub(crate) merges: Vec<usize>,
+pub(crate) enum Line {
+    /// Above the nodes of a block.
+    Heading(&'static str),
+    /// A node.
+    Node {
+        /// Its index in the graph.
+        node: usize,
+        /// Lines and corners before it.
+        prefix: String,
+        /// Lines and corners before what is said below it.
+        below: String,
+        /// What it waits for, where that is not simply the node above: it merges branches.
+        merges: Vec<usize>,
+    },
 }
+
+/// Nobody follows lines that are indented further; what is deeper stays at this depth.
+const INDENT_MAX: usize = 96;
 
 /// The lines, in an order in which no node comes before one that it depends on. Of a graph with a cycle: without the
 /// nodes that cannot be reached.
-pub(crate) fn branches(graph: &Graph) -> Vec<Branch> {
+pub(crate) fn lines(graph: &Graph) -> Vec<Line> {
     let sources = graph.sources();
     let order = topological(&sources);
     let parents = dominators(&sources, &order);
-
-    let mut roots = Vec::new();
     let mut children = vec![Vec::new(); sources.len()];
+    let mut roots = vec![Vec::new(); graph.blocks.len()];
     for &node in &order {
         match parents[node] {
             Some(parent) => children[parent].push(node),
-            None => roots.push(node),
+            None => roots[graph.nodes[node].block].push(node),
         }
     }
-
-    let mut lines = Vec::with_capacity(order.len());
-    // (node, its own prefix, the prefix of what stands below it); a stack, because a chain may be long.
-    let mut stack: Vec<(usize, String, String)> = Vec::new();
-    match roots[..] {
-        [only] => stack.push((only, String::new(), String::new())),
-        // Several roots hang below the title, or one would look like the next step of the one before.
-        _ => push_side_by_side(&mut stack, &roots, ""),
-    }
-    while let Some((node, prefix, below)) = stack.pop() {
-        let merges = if sources[node].len() > 1 { sources[node].clone() } else { Vec::new() };
-        lines.push(Branch { node, prefix, merges });
-        let own = &children[node];
-        if let [only] = own[..] {
-            // A chain goes straight down, or a long one would run out of the screen.
-            stack.push((only, below.clone(), below));
-            continue;
+    let mut drawing = Drawing { graph, sources, children, roots, lines: Vec::with_capacity(order.len()) };
+    for (at, block) in graph.blocks.iter().enumerate() {
+        match block {
+            Block { kind: BlockKind::Main, .. } => drawing.block(at, ""),
+            Block { kind: BlockKind::OnFailure, .. } => drawing.headed("on failure:", at),
+            Block { kind: BlockKind::Finally, .. } => drawing.headed("finally:", at),
+            Block { kind: BlockKind::Group(_), .. } => {}
         }
-        push_side_by_side(&mut stack, own, &below);
     }
-    lines
+    drawing.lines
 }
 
-/// Puts nodes that stand beside each other on the stack, the first one on top.
-fn push_side_by_side(stack: &mut Vec<(usize, String, String)>, nodes: &[usize], below: &str) {
+struct Drawing<'a> {
+    graph: &'a Graph,
+    sources: Vec<Vec<usize>>,
+    children: Vec<Vec<usize>>,
+    /// Of each block the nodes below no other.
+    roots: Vec<Vec<usize>>,
+    lines: Vec<Line>,
+}
+
+/// A node to be drawn: with its own prefix, and the prefix of what stands below it.
+struct Open {
+    node: usize,
+    prefix: String,
+    below: String,
+}
+
+impl Drawing<'_> {
+    fn headed(&mut self, heading: &'static str, block: usize) {
+        self.lines.push(Line::Heading(heading));
+        self.block(block, "  ");
+    }
+
+    /// Draws the nodes of a block. Groups nest no deeper than documents may.
+    fn block(&mut self, block: usize, base: &str) {
+        // A stack, because a chain may be long.
+        let mut stack = Vec::new();
+        let roots = std::mem::take(&mut self.roots[block]);
+        // Several roots of the workflow hang below its title, or one would look like the next step of the one before.
+        push(&mut stack, &roots, base);
+        while let Some(Open { node, prefix, below }) = stack.pop() {
+            let merges = if self.sources[node].len() > 1 { self.sources[node].clone() } else { Vec::new() };
+            self.lines.push(Line::Node { node, prefix, below: below.clone(), merges });
+            if let Some(members) = self.graph.nodes[node].members {
+                self.block(members, &format!("{below}: "));
+            }
+            push(&mut stack, &self.children[node], &below);
+        }
+    }
+}
+
+/// Puts nodes on the stack, the first one on top: an only one goes straight down, or a long chain would run out of the
+/// screen; several stand beside each other.
+fn push(stack: &mut Vec<Open>, nodes: &[usize], below: &str) {
+    if let [only] = *nodes {
+        stack.push(Open { node: only, prefix: below.to_owned(), below: below.to_owned() });
+        return;
+    }
     for (at, &node) in nodes.iter().enumerate().rev() {
         let (corner, line) = if at + 1 == nodes.len() { ("`-- ", "    ") } else { ("|-- ", "|   ") };
-        stack.push((node, format!("{below}{corner}"), format!("{below}{line}")));
+        let line = if below.len() >= INDENT_MAX { "" } else { line };
+        stack.push(Open { node, prefix: format!("{below}{corner}"), below: format!("{below}{line}") });
     }
 }
 
@@ -109,32 +154,61 @@ fn dominators(sources: &[Vec<usize>], order: &[usize]) -> Vec<Option<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use crate::graph::tests::triage;
+    use crate::graph::tests::{everything, graph, triage};
+
+    fn drawn(graph: &Graph) -> Vec<String> {
+        let line = |line: Line| match line {
+            Line::Heading(heading) => heading.to_owned(),
+            Line::Node { node, prefix, merges, .. } => {
+                let merged: Vec<&str> = merges.iter().map(|&at| graph.nodes[at].id.as_str()).collect();
+                let merged = if merged.is_empty() { String::new() } else { format!(" <{}>", merged.join(" ")) };
+                format!("{prefix}{}{merged}", graph.nodes[node].id)
+            }
+        };
+        lines(graph).into_iter().map(line).collect()
+    }
 
     #[test]
     fn a_merge_stands_beside_its_branches() {
-        let graph = triage();
-        let lines: Vec<String> = branches(&graph)
-            .iter()
-            .map(|line| {
-                let merged: Vec<&str> = line.merges.iter().map(|&at| graph.nodes[at].id.as_str()).collect();
-                format!("{}{} <{}>", line.prefix, graph.nodes[line.node].id, merged.join(" "))
-            })
-            .collect();
-        assert_eq!(lines, ["classify <>", "|-- billing <>", "|-- bug <>", "`-- reply <billing bug>", "    archive <>"]);
+        assert_eq!(drawn(&triage()), ["classify", "|-- billing", "|-- bug", "`-- reply <billing bug>", "    archive"]);
     }
 
     #[test]
     fn roots_stand_beside_each_other() {
-        let spec = serde_json::from_value(serde_json::json!({
+        let graph = graph(json!({
             "id": "w",
             "nodes": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c"}],
         }));
-        let graph = Graph::of_spec(&spec.expect("a workflow"), "pass");
-        let lines: Vec<String> =
-            branches(&graph).iter().map(|line| format!("{}{}", line.prefix, graph.nodes[line.node].id)).collect();
-        assert_eq!(lines, ["|-- a", "|   b", "`-- c"]);
+        assert_eq!(drawn(&graph), ["|-- a", "|   b", "`-- c"]);
+    }
+
+    #[test]
+    fn groups_and_blocks_are_set_apart() {
+        assert_eq!(
+            drawn(&everything()),
+            [
+                "plan",
+                "research",
+                "polish",
+                ": draft",
+                ": |-- style",
+                ": |-- facts",
+                ": `-- score <style facts>",
+                "sign",
+                "embargo",
+                "publish",
+                "measure",
+                "archive",
+                "on failure:",
+                "  tell",
+                "finally:",
+                "  close",
+                "  tidy",
+            ]
+        );
     }
 
     #[test]
@@ -143,5 +217,22 @@ mod tests {
         let order = topological(&sources);
         assert_eq!(order.len(), 10_000);
         assert_eq!(dominators(&sources, &order)[9_999], Some(9_998));
+    }
+
+    /// Each step has a side branch: without a bound the corners before the lines would be larger than the graph.
+    #[test]
+    fn what_is_too_deep_is_indented_no_further() {
+        let nodes: Vec<Value> = (0..4_000)
+            .flat_map(|at: u32| {
+                let before = at.checked_sub(1).map(|before| format!("n{before}"));
+                [
+                    json!({"id": format!("n{at}"), "depends_on": before.iter().collect::<Vec<_>>()}),
+                    json!({"id": format!("side{at}"), "depends_on": before.iter().collect::<Vec<_>>()}),
+                ]
+            })
+            .collect();
+        let lines = drawn(&graph(json!({"id": "comb", "nodes": nodes})));
+        assert_eq!(lines.len(), 8_000);
+        assert!(lines.iter().all(|line| line.len() < INDENT_MAX + 20));
     }
 }

@@ -2,11 +2,20 @@
 
 use segue_core::{status::Status, time::Timestamp};
 
-use super::view::{RunView, TaskView};
+use super::view::RunView;
 use crate::{
-    render::text::{count, harmless, one_line, span},
+    graph::{Line, Work},
+    render::{
+        text::{count, harmless, one_line, span},
+        waits,
+    },
     terminal::Paint,
 };
+
+/// Instances of one node that get a line of their own.
+const INSTANCES_MAX: usize = 4;
+/// Columns of the tree and the ids in it; what is longer pushes its remarks to the right.
+const WIDTH_MAX: usize = 40;
 
 /// The size of the terminal.
 #[derive(Debug, Clone, Copy)]
@@ -26,30 +35,24 @@ impl Size {
 /// The picture at `now`: fewer lines than `size` has rows, none as wide as it has columns.
 pub(crate) fn frame(view: &RunView, now: Timestamp, size: Size, paint: Paint) -> Vec<String> {
     let room = size.rows - 1;
-    let mut lines = vec![headline(view, now, size, paint)];
-    if view.tasks.len() < room {
-        let width = view.tasks.iter().map(|task| chars(&task.prefix) + chars(&task.id)).max().unwrap_or(0).min(40);
-        lines.extend(view.tasks.iter().map(|task| line(task, true, width, now, size, paint)));
-        return lines;
+    let canvas = Canvas { view, now, columns: size.columns - 1, paint };
+    let mut lines = vec![canvas.headline()];
+    let questions = canvas.questions(room / 3);
+    let room_for_tasks = room - questions.len() - 1;
+    let mut entries = canvas.tree(INSTANCES_MAX);
+    if entries.len() > room_for_tasks {
+        entries = canvas.tree(0);
     }
-    // What does not fit is counted. First what runs, the longest first, and what failed; then what ended last.
-    let mut shown: Vec<&TaskView> = view.tasks.iter().collect();
-    let age = |task: &TaskView| match task.status {
-        Status::Running => task.started_at.map_or(0, Timestamp::as_micros),
-        _ => task.finished_at.map_or(0, |time| -time.as_micros()),
-    };
-    shown.sort_by_key(|task| (rank(task.status), age(task)));
-    let rest = shown.split_off(room.saturating_sub(2).min(shown.len()));
-    let width = shown.iter().map(|task| chars(&task.id)).max().unwrap_or(0).min(40);
-    lines.extend(shown.iter().map(|task| line(task, false, width, now, size, paint)));
-    let counts: Vec<String> =
-        RunView::counts(&rest).iter().map(|(status, n)| format!("{n} {}", status.as_str().to_lowercase())).collect();
-    let more = format!("  … and {}: {}", count(rest.len() as u64, "task"), counts.join(", "));
-    lines.push(paint.dim(&one_line_kept(&more, size.columns - 1)));
+    if entries.len() <= room_for_tasks {
+        lines.extend(canvas.drawn(&entries));
+    } else {
+        lines.extend(canvas.what_matters(room_for_tasks));
+    }
+    lines.extend(questions);
     lines
 }
 
-const fn rank(status: Status) -> u8 {
+const fn importance(status: Status) -> u8 {
     match status {
         Status::Running => 0,
         Status::Failed => 1,
@@ -61,59 +64,197 @@ const fn rank(status: Status) -> u8 {
     }
 }
 
-fn headline(view: &RunView, now: Timestamp, size: Size, paint: Paint) -> String {
-    let done = view.tasks.iter().filter(|task| task.status.is_terminal()).count();
-    let state = if view.cancelling && !view.status.is_terminal() { "CANCELLING" } else { view.status.as_str() };
-    let mut facts = vec![format!("{done}/{} done", view.tasks.len())];
-    if let Some(started) = view.started_at {
-        facts.push(span(view.finished_at.unwrap_or(now).since(started)));
-    }
-    if view.tokens() > 0 {
-        facts.push(count(view.tokens(), "token"));
-    }
-    let facts = one_line_kept(&format!("  {}", facts.join(" · ")), (size.columns - 1).saturating_sub(state.len() + 2));
-    let title = one_line(&view.title, (size.columns - 1).saturating_sub(state.len() + 1 + chars(&facts)));
-    format!("{} {}{}", paint.status(view.status, state), paint.bold(&title), paint.dim(&facts))
+/// What a line of the picture is about.
+enum Entry {
+    Heading(&'static str),
+    Task { prefix: String, id: String, status: Status, facts: String },
 }
 
-fn line(task: &TaskView, tree: bool, width: usize, now: Timestamp, size: Size, paint: Paint) -> String {
-    let prefix = if tree {
-        task.prefix.replace("|--", "├──").replace("`--", "└──").replace('|', "│")
-    } else {
-        String::new()
-    };
-    let pad = " ".repeat(width.saturating_sub(chars(&prefix) + chars(&task.id)));
-    let mut facts = Vec::new();
-    facts.extend(task.elapsed(now).map(span));
-    // What is said of an attempt that failed begins with its number.
-    if task.attempt > 1 && !task.note.starts_with("attempt ") {
-        facts.push(format!("attempt {}", task.attempt));
+struct Canvas<'a> {
+    view: &'a RunView,
+    now: Timestamp,
+    columns: usize,
+    paint: Paint,
+}
+
+impl Canvas<'_> {
+    fn headline(&self) -> String {
+        let Self { view, columns, paint, .. } = self;
+        let (done, all) = view.done();
+        let state = if view.cancelling && !view.status.is_terminal() { "CANCELLING" } else { view.status.as_str() };
+        let mut facts = vec![format!("{done}/{all} done")];
+        if let Some(started) = view.started_at {
+            facts.push(span(view.finished_at.unwrap_or(self.now).since(started)));
+        }
+        if view.tokens > 0 {
+            facts.push(count(view.tokens, "token"));
+        }
+        let facts = one_line_kept(&format!("  {}", facts.join(" · ")), columns.saturating_sub(state.len() + 2));
+        let title = one_line(&view.title, columns.saturating_sub(state.len() + 1 + chars(&facts)));
+        format!("{} {}{}", paint.status(view.status, state), paint.bold(&title), paint.dim(&facts))
     }
-    if task.tokens() > 0 {
-        facts.push(count(task.tokens(), "token"));
+
+    /// What waits for somebody, and how to answer it: at most `most` lines.
+    fn questions(&self, most: usize) -> Vec<String> {
+        let Some(run) = self.view.run.filter(|_| !self.view.status.is_terminal()) else { return Vec::new() };
+        let commands = |(task, waiting): (&String, _)| waits::command(run, task, waiting);
+        let mut lines: Vec<String> = self.view.waiting.iter().filter_map(commands).take(most + 1).collect();
+        let all = self.view.waiting.values().filter(|waiting| waits::is_for_somebody(waiting)).count();
+        if all > most {
+            lines.truncate(most.saturating_sub(1));
+            lines.push(format!("… {} tasks wait for an answer: segue approvals list", all));
+            lines.truncate(most);
+        }
+        let label = "answer: ";
+        let line = |text: String| {
+            format!("{}{}", self.paint.help(label), one_line_kept(&text, self.columns.saturating_sub(label.len())))
+        };
+        lines.into_iter().map(line).collect()
     }
-    let mut rest = facts.join(" · ");
-    let remark = if task.note.is_empty() && task.status == Status::Pending {
-        task.name.clone().unwrap_or_default()
-    } else {
-        task.note.clone()
-    };
-    if !remark.is_empty() {
-        rest = if rest.is_empty() { remark } else { format!("{rest}  {remark}") };
+
+    /// The lines of the tree, and of the instances that are of interest: at most so many a node.
+    fn tree(&self, instances_max: usize) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for line in &self.view.lines {
+            match line {
+                Line::Heading(heading) => entries.push(Entry::Heading(heading)),
+                Line::Node { node, prefix, below, .. } => {
+                    entries.push(self.of_node(*node, prefix));
+                    if instances_max > 0 {
+                        self.instances(*node, below, instances_max, &mut entries);
+                    }
+                }
+            }
+        }
+        entries
     }
-    let state = format!("{:<9}", task.status);
-    let used = 2 + 2 + 9 + 1 + chars(&prefix) + chars(&task.id) + pad.len() + 2;
-    let rest = one_line_kept(&harmless(&rest), (size.columns - 1).saturating_sub(used));
-    let id = one_line_kept(&task.id, (size.columns - 1).saturating_sub(14 + chars(&prefix)));
-    format!(
-        "{} {}  {}{id}{pad}  {}",
-        paint.status(task.status, mark(task.status, now)),
-        paint.status(task.status, &state),
-        paint.dim(&prefix),
-        paint.dim(&rest)
-    )
-    .trim_end()
-    .to_owned()
+
+    fn of_node(&self, at: usize, prefix: &str) -> Entry {
+        let (view, node) = (self.view, &self.view.graph.nodes[at]);
+        let state = view.state(at);
+        let task = view.task_of(at);
+        let mut facts = Vec::new();
+        facts.extend(state.parts.map(|parts| parts.text()));
+        facts.extend(state.iteration.map(|iteration| match &node.repeat {
+            Some((most, _)) => format!("#{iteration}/{most}"),
+            None => format!("#{iteration}"),
+        }));
+        facts.extend(task.and_then(|task| task.elapsed(self.now)).map(span));
+        let note = task.map_or("", |task| task.note.as_str());
+        // What is said of an attempt that failed begins with its number.
+        if state.attempts > 1 && !note.starts_with("attempt ") {
+            facts.push(format!("attempt {}", state.attempts));
+        }
+        if state.reused {
+            facts.push("reused".to_owned());
+        }
+        let tokens = view.nodes[at].tokens;
+        if tokens > 0 {
+            facts.push(count(tokens, "token"));
+        }
+        let name = node.name.as_deref().unwrap_or_default();
+        let remark = if note.is_empty() && state.status == Status::Pending { name } else { note };
+        Entry::Task {
+            prefix: prefix.to_owned(),
+            id: node.id.clone(),
+            status: state.status,
+            facts: joined(&facts, remark),
+        }
+    }
+
+    fn instances(&self, at: usize, below: &str, most: usize, entries: &mut Vec<Entry>) {
+        // What a group does is seen in its members.
+        let is_group = self.view.graph.nodes[at].work == Work::Group;
+        let worth_a_line = |status| !(is_group && status == Status::Running);
+        let before = entries.len();
+        for (id, task) in self.view.notable(at).filter(|(_, task)| worth_a_line(task.status)).take(most) {
+            let mut facts = Vec::new();
+            facts.extend(task.iteration.map(|iteration| format!("#{iteration}")));
+            facts.extend(task.elapsed(self.now).map(span));
+            if task.attempt > 1 && !task.note.starts_with("attempt ") {
+                facts.push(format!("attempt {}", task.attempt));
+            }
+            entries.push(Entry::Task {
+                prefix: format!("{below}  "),
+                id: id.to_owned(),
+                status: task.status,
+                facts: joined(&facts, &task.note),
+            });
+        }
+        let more = self.view.notable_len(at).saturating_sub(entries.len() - before);
+        if more > 0
+            && !is_group
+            && let Some(Entry::Task { facts, .. }) = entries.last_mut()
+        {
+            *facts = format!("{facts}  (and {more} more)");
+        }
+    }
+
+    fn drawn(&self, entries: &[Entry]) -> Vec<String> {
+        let long = |entry: &Entry| match entry {
+            Entry::Task { prefix, id, .. } => chars(prefix) + chars(id),
+            Entry::Heading(_) => 0,
+        };
+        let width = entries.iter().map(long).max().unwrap_or(0).min(WIDTH_MAX);
+        entries.iter().map(|entry| self.line(entry, width)).collect()
+    }
+
+    fn line(&self, entry: &Entry, width: usize) -> String {
+        let (prefix, id, status, facts) = match entry {
+            Entry::Heading(heading) => return self.paint.dim(&one_line_kept(&format!("  {heading}"), self.columns)),
+            Entry::Task { prefix, id, status, facts } => (prefix, id, *status, facts),
+        };
+        let prefix = prefix.replace("|--", "├──").replace("`--", "└──").replace('|', "│").replace(": ", "┊ ");
+        let pad = " ".repeat(width.saturating_sub(chars(&prefix) + chars(id)));
+        let used = 2 + 2 + 9 + 1 + chars(&prefix) + chars(id) + pad.len() + 2;
+        let facts = one_line_kept(&harmless(facts), self.columns.saturating_sub(used));
+        let prefix = one_line_kept(&prefix, self.columns.saturating_sub(14));
+        let id = one_line_kept(id, self.columns.saturating_sub(14 + chars(&prefix)));
+        format!(
+            "{} {}  {}{id}{pad}  {}",
+            self.paint.status(status, mark(status, self.now)),
+            self.paint.status(status, &format!("{:<9}", status.as_str())),
+            self.paint.dim(&prefix),
+            self.paint.dim(&facts)
+        )
+        .trim_end()
+        .to_owned()
+    }
+
+    /// What does not fit is counted. First what runs, the longest first, and what failed; then what ended last.
+    fn what_matters(&self, room: usize) -> Vec<String> {
+        let mut shown: Vec<usize> = (0..self.view.nodes.len()).collect();
+        shown.sort_by_cached_key(|&node| {
+            let status = self.view.state(node).status;
+            let task = self.view.task_of(node);
+            let age = match status {
+                Status::Running => task.and_then(|task| task.started_at).map_or(0, Timestamp::as_micros),
+                _ => task.and_then(|task| task.finished_at).map_or(0, |time| -time.as_micros()),
+            };
+            (importance(status), age)
+        });
+        let rest = shown.split_off(room.saturating_sub(1).min(shown.len()));
+        let entries: Vec<Entry> = shown.into_iter().map(|node| self.of_node(node, "")).collect();
+        let mut lines = self.drawn(&entries);
+        let counts: Vec<String> = self
+            .view
+            .counts(&rest)
+            .iter()
+            .map(|(status, n)| format!("{n} {}", status.as_str().to_lowercase()))
+            .collect();
+        let more = format!("  … and {}: {}", count(rest.len() as u64, "task"), counts.join(", "));
+        lines.push(self.paint.dim(&one_line_kept(&more, self.columns)));
+        lines
+    }
+}
+
+fn joined(facts: &[String], remark: &str) -> String {
+    let facts = facts.join(" · ");
+    match (facts.is_empty(), remark.is_empty()) {
+        (_, true) => facts,
+        (true, false) => remark.to_owned(),
+        (false, false) => format!("{facts}  {remark}"),
+    }
 }
 
 /// One sign a state, so that a picture without colour can be read at a glance too.
@@ -143,79 +284,5 @@ fn one_line_kept(text: &str, width: usize) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use segue_core::{
-        event::Envelope,
-        ids::{RunId, TaskId, WorkflowId},
-        spec::WorkflowSpec,
-    };
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const RUN: RunId = RunId::from_bytes([7; 16]);
-
-    fn event(seq: u64, name: &str, task: Option<&str>, data: Value) -> Envelope {
-        Envelope {
-            seq,
-            name: name.to_owned(),
-            time: Timestamp::from_micros(i64::try_from(seq).unwrap() * 1_000_000),
-            workflow_id: WorkflowId::new("w"),
-            run_id: RUN,
-            task_id: task.map(TaskId::from),
-            attempt: task.map(|_| 1),
-            data,
-            transient: false,
-        }
-    }
-
-    fn chain(n: usize) -> RunView {
-        let nodes: Vec<Value> = (0..n)
-            .map(|at| match at {
-                0 => json!({"id": "t0"}),
-                at => json!({"id": format!("t{at}"), "depends_on": [format!("t{}", at - 1)]}),
-            })
-            .collect();
-        let spec: WorkflowSpec = serde_json::from_value(json!({"id": "w", "name": "A chain", "nodes": nodes})).unwrap();
-        RunView::new(&spec)
-    }
-
-    #[test]
-    fn a_small_run_is_shown_whole() {
-        let mut view = chain(2);
-        view.apply(&event(1, "run.created", None, json!({})));
-        view.apply(&event(2, "run.started", None, json!({})));
-        view.apply(&event(3, "task.started", Some("t0"), json!({})));
-        view.apply(&event(5, "task.succeeded", Some("t0"), json!({"usage": {"input_tokens": 10, "output_tokens": 2}})));
-        view.apply(&event(5, "task.started", Some("t1"), json!({})));
-        let now = Timestamp::from_micros(6_000_000);
-        let lines = frame(&view, now, Size { columns: 80, rows: 24 }, Paint::none());
-        assert_eq!(
-            lines,
-            [
-                "RUNNING A chain  1/2 done · 4.0 s · 12 tokens",
-                "✔ SUCCEEDED  t0  2.0 s · 12 tokens",
-                "◐ RUNNING    t1  1.0 s"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_large_run_fits_and_shows_what_matters() {
-        let mut view = chain(10_000);
-        view.apply(&event(2, "run.started", None, json!({})));
-        view.apply(&event(3, "task.failed", Some("t7000"), json!({"error": {"kind": "exit", "message": "code 1"}})));
-        view.apply(&event(4, "task.started", Some("t9000"), json!({})));
-        let now = Timestamp::from_micros(4_000_000);
-        for size in [Size { columns: 80, rows: 10 }, Size { columns: 20, rows: 4 }] {
-            let lines = frame(&view, now, size, Paint::none());
-            assert!(lines.len() < size.rows, "{lines:#?}");
-            assert!(lines.iter().all(|line| chars(line) < size.columns), "{lines:#?}");
-            assert!(lines[1].contains("RUNNING"), "{lines:#?}");
-        }
-        let lines = frame(&view, now, Size { columns: 80, rows: 10 }, Paint::none());
-        assert_eq!(lines[2], "✘ FAILED     t7000  exit: code 1");
-        assert_eq!(lines[8], "  … and 9,993 tasks: 9993 pending");
-    }
-}
+#[path = "frame_tests.rs"]
+mod tests;

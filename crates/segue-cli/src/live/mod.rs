@@ -3,9 +3,12 @@
 mod build;
 mod follow;
 mod frame;
+mod lines;
+mod task;
 mod view;
 
 pub(crate) use build::BuildProgressLine;
 pub(crate) use follow::Follow;
 pub(crate) use frame::{Size, frame};
+pub(crate) use lines::EventLines;
 pub(crate) use view::RunView;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use segue_core::{
-    event::{Event, EventKind, SkipReason},
+    event::{Event, EventKind, ParentLink, SkipReason, Waiting},
     ids::{ContentHash, RunId, WorkflowId},
     outcome::{TaskError, Usage},
     payload::Payload,
-    ports::{RunStore, StoreError},
-    spec::WorkflowSpec,
+    ports::{RunFilter, RunRow, RunStore, StoreError},
+    spec::{TaskNode, WorkflowOnFailure, WorkflowSpec},
     status::Status,
     time::Timestamp,
 };
@@ -29,6 +29,23 @@ pub(crate) struct RunDocument {
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) tasks: Map<String, Value>,
+    /// Of the run of a child workflow: who started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<ParentLink>,
+    /// The runs of its child workflows, in the order of their start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) children: Vec<ChildRun>,
+    /// The run whose results it took over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rerun_of: Option<RunId>,
+}
+
+/// The run of a child workflow.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChildRun {
+    pub(crate) run_id: RunId,
+    pub(crate) workflow_id: WorkflowId,
+    pub(crate) status: Status,
 }
 
 /// One task in the document.
@@ -41,6 +58,12 @@ struct TaskDocument {
     /// Why it was skipped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<SkipReason>,
+    /// What it waits for, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Waiting>,
+    /// The run whose result it took over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused_from: Option<RunId>,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
 }
@@ -52,6 +75,8 @@ impl TaskDocument {
         output: Value::Null,
         error: None,
         reason: None,
+        waiting: None,
+        reused_from: None,
         started_at: None,
         finished_at: None,
     };
@@ -67,7 +92,12 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
     let mut rows: BTreeMap<String, _> =
         store.list_tasks(run).await?.into_iter().map(|task| (task.task_id.to_string(), task)).collect();
     let mut tasks = Map::new();
-    let names: Vec<String> = spec.nodes.iter().map(|node| node.id.to_string()).collect();
+    let after: &[TaskNode] = match &spec.on_failure {
+        Some(WorkflowOnFailure::Nodes(nodes)) => nodes,
+        _ => &[],
+    };
+    let names: Vec<String> =
+        spec.nodes.iter().chain(after).chain(&spec.finally).map(|node| node.id.to_string()).collect();
     let known: BTreeSet<&String> = names.iter().collect();
     let further: Vec<String> = rows.keys().filter(|id| !known.contains(id)).cloned().collect();
     for name in names.iter().cloned().chain(further) {
@@ -77,10 +107,14 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
             (document.started_at, document.finished_at) = (task.started_at, task.finished_at);
             if let Some(event) = task.result_seq.and_then(event_at) {
                 document.error = error_of(event).cloned();
-                document.reason = match &event.kind {
-                    EventKind::TaskSkipped { reason } => Some(reason.clone()),
-                    _ => None,
-                };
+                match &event.kind {
+                    EventKind::TaskSkipped { reason } => document.reason = Some(reason.clone()),
+                    EventKind::TaskWaiting(waiting) if task.status == Status::Waiting => {
+                        document.waiting = Some(waiting.clone());
+                    }
+                    EventKind::TaskSucceeded { reused_from, .. } => document.reused_from = *reused_from,
+                    _ => {}
+                }
                 document.output = match event.task_id.is_some().then(|| event.kind.payload()).flatten() {
                     Some(payload) => load(store, payload).await?,
                     None => Value::Null,
@@ -94,6 +128,13 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
         Some(EventKind::RunSucceeded { outputs }) if row.status == Status::Succeeded => load(store, outputs).await?,
         _ => Value::Null,
     };
+    let created = match log.first().map(|event| &event.kind) {
+        Some(EventKind::RunCreated(created)) => Some(created),
+        _ => None,
+    };
+    let mut children = store.list_runs(RunFilter { parent: Some(run), ..RunFilter::default() }).await?;
+    children.reverse();
+    let child = |row: RunRow| ChildRun { run_id: row.run_id, workflow_id: row.workflow_id, status: row.status };
     Ok(RunDocument {
         run_id: run,
         workflow_id: row.workflow_id,
@@ -104,6 +145,9 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
         started_at: row.started_at,
         finished_at: row.finished_at,
         tasks,
+        parent: created.and_then(|created| created.parent.clone()),
+        children: children.into_iter().map(child).collect(),
+        rerun_of: created.and_then(|created| created.rerun_of),
     })
 }
 

@@ -4,7 +4,10 @@ use segue_core::event::Envelope;
 use serde_json::Value;
 
 use crate::{
-    render::text::{count, one_line},
+    render::{
+        text::{count, one_line},
+        waits,
+    },
     terminal::Paint,
 };
 
@@ -43,15 +46,33 @@ pub(crate) fn remark(event: &Envelope) -> String {
         "task.retrying" => format!("attempt {attempt}: {}", error(&data["error"])),
         "task.failed" if attempt > 1 => format!("attempt {attempt}: {}", error(&data["error"])),
         "task.failed" => error(&data["error"]),
+        "task.succeeded" if data["reused_from"].is_string() => {
+            format!("taken from run {}", string(&data["reused_from"]))
+        }
         "task.succeeded" => match tokens(&data["usage"]) {
             0 => String::new(),
             n => count(n, "token"),
         },
         "task.skipped" => string(&data["reason"]["message"]),
+        "task.mapped" => count(data["n"].as_u64().unwrap_or(0), "instance"),
+        "loop.iterated" => format!("iteration {}", data["iteration"]),
+        "task.waiting" => match serde_json::from_value(data.clone()) {
+            Ok(waiting) => format!("for {}", waits::what(&waiting)),
+            Err(_) => String::new(),
+        },
+        "task.signaled" => answer(&data["data"]),
         _ if event.transient => progress(data),
         _ => String::new(),
     };
     one_line(&text, REMARK_CHARS_MAX)
+}
+
+/// `approve by ann: fine with me`; the data of a signal as they are.
+fn answer(data: &Value) -> String {
+    let Some(decision) = data["decision"].as_str() else { return data.to_string() };
+    let by = data["by"].as_str().map_or(String::new(), |by| format!(" by {by}"));
+    let comment = data["comment"].as_str().map_or(String::new(), |comment| format!(": {comment}"));
+    format!("{decision}{by}{comment}")
 }
 
 /// Progress in an adapter's words: a text if it gives one, else what happened and to whom.

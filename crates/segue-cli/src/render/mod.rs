@@ -7,3 +7,4 @@ pub(crate) mod failure;
 pub(crate) mod sarif;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod waits;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use segue_core::time::Timestamp;
 use serde_json::Value;
 
 /// A span of time for people: `340 ms`, `2.3 s`, `4 min 07 s`, `1 h 02 min`.
@@ -18,6 +19,27 @@ pub(crate) fn span(span: Duration) -> String {
 /// `1 task`, `2 tasks`, `1,234 tasks`.
 pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
+/// A time to the second, in UTC: `2026-11-22 18:40:03`.
+pub(crate) fn second(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.get(..19).map_or(text.clone(), |text| text.replace('T', " "))
+}
+
+/// A number of bytes: `512 B`, `3.4 MiB`.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    let mut unit = 0;
+    let mut tenths = n * 10 / 1024;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 /// A number with its thousands set apart.
@@ -82,6 +104,14 @@ mod tests {
         assert_eq!(text(59_999), "59.9 s");
         assert_eq!(text(247_000), "4 min 07 s");
         assert_eq!(text(3_720_000), "1 h 02 min");
+    }
+
+    #[test]
+    fn bytes_read_well() {
+        assert_eq!(bytes(1_023), "1023 B");
+        assert_eq!(bytes(1_536), "1.5 KiB");
+        assert_eq!(bytes(5 << 30), "5.0 GiB");
+        assert_eq!(bytes(u64::MAX / 16), "1023.9 PiB");
     }
 
     #[test]

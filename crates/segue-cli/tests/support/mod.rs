@@ -150,7 +150,7 @@ pub fn home() -> PathBuf {
             .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("segue-home"), PathBuf::from);
         let place = Place::new();
         place.write("agent.yaml", "id: agent\nnodes:\n  - { id: a, name: say hello }\n");
-        let mut command = place.command(&["run", "agent.yaml", "--rehearse", "--no-wait"]);
+        let mut command = place.command(&["submit", "agent.yaml", "--rehearse"]);
         let ran = Ran::from(command.env("SEGUE_HOME", &home).output().unwrap());
         assert_eq!(ran.code, 0, "{ran:#?}");
         home

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     args::CancelArgs,
-    commands::drive::{Seen, Show, Watch, as_json, watch},
+    commands::drive::{Manner, Seen, Show, Watch, as_json, watch},
     config::Settings,
     exit::Exit,
     failure::Outcome,
@@ -41,8 +41,9 @@ async fn cancel_and_see(session: &Session, args: &CancelArgs, signals: Signals) 
         session.engine.cancel_run(run, &args.reason).await?;
         let ours = session.take_over(run).await?;
         let deadline = Some(Instant::now() + session.settings.grace + MOMENT);
+        let manner = Manner { deadline, ..Manner::to_the_end(args.json) };
         let driven_by = ours.then_some(session);
-        let what = Watch { run, after: row.version, show: Show::Nothing, deadline, driven_by };
+        let what = Watch { run, after: row.version, show: Show::Nothing, manner, driven_by };
         let seen = watch(store, signals, what).await?;
         if seen != Seen::Ended {
             terminal::say(format!("asked to stop; what runs has not ended yet: segue runs watch {}", short(run)));

@@ -16,31 +16,40 @@ use crate::{
         table::{Cell, table},
         text::{grouped, span},
     },
-    run_ref::short,
+    run_ref::{self, short},
     terminal::{self, Paint},
     wiring,
 };
 
 pub(super) async fn list(args: ListArgs, settings: Settings) -> Outcome {
-    let filter = RunFilter {
-        statuses: args.status.iter().copied().map(Status::from).collect(),
-        workflow_id: args.workflow.as_deref().map(WorkflowId::from),
-        limit: args.limit,
-        ..RunFilter::default()
-    };
     // Where nothing has run yet there is nothing to list, and that is no error.
     let rows = match wiring::open_store(&settings) {
-        Ok(store) => store.list_runs(filter).await?,
-        Err(failure) if failure.exit == Exit::NotFound => Vec::new(),
+        Ok(store) => {
+            let parent = match &args.parent {
+                Some(run) => Some(run_ref::resolve(&*store, run).await?),
+                None => None,
+            };
+            let filter = RunFilter {
+                statuses: args.status.iter().copied().map(Status::from).collect(),
+                workflow_id: args.workflow.as_deref().map(WorkflowId::from),
+                label: args.label.clone(),
+                parent,
+                limit: args.limit,
+                ..RunFilter::default()
+            };
+            store.list_runs(filter).await?
+        }
+        Err(failure) if failure.exit == Exit::NotFound && args.parent.is_none() => Vec::new(),
         Err(failure) => return Err(failure),
     };
+    let is_filtered =
+        !args.status.is_empty() || args.workflow.is_some() || args.label.is_some() || args.parent.is_some();
     if args.json {
         terminal::print(json!({ "items": rows }).to_string());
     } else if rows.is_empty() {
-        terminal::say(if args.status.is_empty() && args.workflow.is_none() {
-            "no runs yet; `segue run workflow.yaml --rehearse` makes one"
-        } else {
-            "no such runs"
+        terminal::say(match is_filtered {
+            false => "no runs yet; `segue run workflow.yaml --rehearse` makes one",
+            true => "no such runs",
         });
     } else {
         terminal::print(overview(&rows, Paint::stdout()));
@@ -64,7 +73,11 @@ fn line(row: &RunRow, paint: Paint) -> [Cell; 7] {
     let status = if row.cancelling && !row.status.is_terminal() { "CANCELLING" } else { row.status.as_str() };
     [
         Cell::new(short(row.run_id)),
-        Cell::new(row.workflow_id.as_str()),
+        // A child run belongs to another one in the list.
+        Cell::new(match row.parent {
+            Some(parent) => format!("{} (of {})", row.workflow_id, short(parent)),
+            None => row.workflow_id.to_string(),
+        }),
         Cell::painted(paint.status(row.status, status), status),
         Cell::new(format!("{}/{}", row.tasks_done, row.tasks_total)),
         Cell::new(grouped(row.usage.total_tokens())),

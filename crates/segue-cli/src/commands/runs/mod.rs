@@ -1,8 +1,10 @@
 //! `segue runs …`
 
 mod cancel;
+mod delete;
 mod events;
 mod list;
+mod rerun;
 mod result;
 mod retry;
 mod show;
@@ -19,5 +21,7 @@ pub(super) async fn runs(command: RunsCommand, settings: Settings) -> Outcome {
         RunsCommand::Result(args) => result::result(args, settings).await,
         RunsCommand::Cancel(args) => cancel::cancel(args, settings).await,
         RunsCommand::Retry(args) => retry::retry(args, settings).await,
+        RunsCommand::Rerun(args) => rerun::rerun(args, settings).await,
+        RunsCommand::Delete(args) => delete::delete(args, settings).await,
     }
 }

@@ -4,14 +4,10 @@ use segue_core::{ports::RequestKind, status::Status};
 
 use crate::{
     args::RetryArgs,
-    commands::{
-        drive::{Seen, Show, Watch, conclude, report, watch},
-        run::leave_others_run,
-    },
+    commands::{drive::Manner, run::see_to_its_end, stuck::Patience},
     config::Settings,
     exit::Exit,
     failure::{Failure, Outcome},
-    render::document,
     run_ref::{self, short},
     signals::Signals,
     wiring::{self, Purpose, Session},
@@ -37,16 +33,6 @@ async fn reopen_and_see(session: &Session, args: &RetryArgs, signals: Signals) -
     }
     session.engine.request(run, RequestKind::Reopen).await?;
     let ours = session.take_over(run).await?;
-    let after = row.version;
-    let what =
-        Watch { run, after, show: Show::suitable(args.json), deadline: None, driven_by: ours.then_some(session) };
-    match watch(&session.store, signals, what).await? {
-        seen if ours => conclude(session, run, seen, args.json).await,
-        Seen::Ended => {
-            let document = document::of_run(&*session.store, run).await?;
-            report(&document, args.json);
-            Ok(Exit::of_run(document.status))
-        }
-        seen => Ok(leave_others_run(run, seen)),
-    }
+    let manner = Manner { patience: Patience::suitable(false), ..Manner::to_the_end(args.json) };
+    see_to_its_end(session, run, row.version, ours, signals, manner).await
 }

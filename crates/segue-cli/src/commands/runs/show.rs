@@ -1,5 +1,8 @@
 //! `segue runs show RUN`: what a run has come to, task by task.
 
+use std::collections::HashMap;
+
+use segue_core::{event::Envelope, status::Status};
 use serde_json::Value;
 
 use crate::{
@@ -8,70 +11,214 @@ use crate::{
     config::Settings,
     exit::Exit,
     failure::Outcome,
+    graph::{Address, Line, Tally},
+    live::RunView,
     render::{
         document::{self, RunDocument},
-        text::{named_value, one_line, span, value},
+        text::{grouped, harmless, named_value, one_line, span, value},
+        waits,
     },
-    run_ref,
+    run_ref::{self, short},
     terminal::{self, Paint},
     wiring,
 };
 
 /// Characters of a task's output in the overview.
 const OUTPUT_CHARS_MAX: usize = 100;
+/// Instances and iterations of a node that are shown one by one, unless all are asked for.
+const PARTS_MAX: usize = 6;
 
 pub(super) async fn show(args: ShowArgs, settings: Settings) -> Outcome {
     let store = wiring::open_store(&settings)?;
     let run = run_ref::resolve(&*store, &args.run.run).await?;
     let document = document::of_run(&*store, run).await?;
-    terminal::print(if args.json { as_json(&document) } else { for_people(&document, Paint::stdout()) });
+    if args.json {
+        terminal::print(as_json(&document));
+        return Ok(Exit::Ok);
+    }
+    let row = store.get_run(run).await?;
+    let mut view = RunView::new(&document::workflow(&*store, row.workflow_hash).await?, "");
+    for event in store.events(run, 0, 0).await? {
+        view.apply(&Envelope::of(&event, &row.workflow_id, run));
+    }
+    let overview = Overview { document: &document, view: &view, paint: Paint::stdout(), all: args.all };
+    terminal::print(overview.text());
     Ok(Exit::Ok)
 }
 
-fn for_people(document: &RunDocument, paint: Paint) -> String {
-    let mut lines = vec![format!("{} {}", paint.bold(document.workflow_id.as_str()), summary(document, paint))];
-    if let Some(error) = &document.error {
-        let place = error.node.as_ref().map_or(String::new(), |node| format!("{node}: "));
-        lines.push(format!("{} {place}{}: {}", paint.bad("error:"), error.kind, error.message));
-    }
-    lines.push(String::new());
-    let width = document.tasks.keys().map(|id| id.chars().count()).max().unwrap_or(0).min(40);
-    lines.extend(document.tasks.iter().map(|(id, task)| task_line(id, task, width, paint)));
-    if let Value::Object(outputs) = &document.outputs
-        && !outputs.is_empty()
-    {
-        lines.push(String::new());
-        lines.extend(outputs.iter().map(|(name, value)| named_value(name, value)));
-    }
-    lines.join("\n")
+struct Overview<'a> {
+    document: &'a RunDocument,
+    view: &'a RunView,
+    paint: Paint,
+    all: bool,
 }
 
-fn task_line(id: &str, task: &Value, width: usize, paint: Paint) -> String {
-    let status = task["status"].as_str().unwrap_or_default();
-    let mut facts = Vec::new();
-    if let Some(took) = took(task) {
-        facts.push(took);
+impl Overview<'_> {
+    fn text(&self) -> String {
+        let Self { document, paint, .. } = self;
+        let mut lines = vec![format!("{} {}", paint.bold(document.workflow_id.as_str()), summary(document, *paint))];
+        lines.extend(self.relations());
+        if let Some(error) = &document.error {
+            let place = error.node.as_ref().map_or(String::new(), |node| format!("{node}: "));
+            lines.push(format!("{} {place}{}: {}", paint.bad("error:"), error.kind, harmless(&error.message)));
+        }
+        lines.push(String::new());
+        lines.extend(self.tasks());
+        let questions = self.questions();
+        if !questions.is_empty() {
+            lines.push(String::new());
+            lines.extend(questions);
+        }
+        if let Value::Object(outputs) = &document.outputs
+            && !outputs.is_empty()
+        {
+            lines.push(String::new());
+            lines.extend(outputs.iter().map(|(name, value)| named_value(name, value)));
+        }
+        lines.join("\n")
     }
-    if let Some(attempts) = task["attempts"].as_u64().filter(|n| *n > 1) {
-        facts.push(format!("{attempts} attempts"));
+
+    /// The runs that it belongs to, that belong to it, and that it took results from.
+    fn relations(&self) -> Vec<String> {
+        let Self { document, paint, .. } = self;
+        let mut lines = Vec::new();
+        if let Some(parent) = &document.parent {
+            lines.push(format!("{} {} of run {}", paint.dim("started by"), parent.task_id, parent.run_id));
+        }
+        if let Some(old) = document.rerun_of {
+            lines.push(format!("{} run {old}", paint.dim("rerun of")));
+        }
+        let children = &document.children;
+        for child in children.iter().take(PARTS_MAX) {
+            let status = paint.status(child.status, child.status.as_str());
+            lines.push(format!("{} {} of {}  {status}", paint.dim("child run"), child.run_id, child.workflow_id));
+        }
+        if children.len() > PARTS_MAX {
+            let more = children.len() - PARTS_MAX;
+            let run = short(document.run_id);
+            lines.push(format!("… and {more} child runs more: segue runs list --parent {run}"));
+        }
+        lines
     }
-    let remark = match (&task["error"], &task["output"]) {
+
+    fn tasks(&self) -> Vec<String> {
+        let mut by_node: HashMap<&str, Vec<(&str, &Value)>> = HashMap::new();
+        for (id, task) in &self.document.tasks {
+            by_node.entry(Address::of(id).node).or_default().push((id, task));
+        }
+        let width = self.width();
+        let mut lines = Vec::new();
+        for line in &self.view.lines {
+            let (node, prefix, below) = match line {
+                Line::Heading(heading) => {
+                    lines.push(format!("{:11}{}", "", self.paint.dim(heading)));
+                    continue;
+                }
+                Line::Node { node, prefix, below, .. } => (*node, prefix, below),
+            };
+            let own = self.view.nodes[node].task.as_deref();
+            let mut parts = by_node.remove(self.view.graph.nodes[node].id.as_str()).unwrap_or_default();
+            // Of a node in a loop the last iteration is the one that counts.
+            let is_itself = |(id, _): &(&str, &Value)| {
+                Address::of(id).iteration.is_none() && Some(Address::lasting(id).as_str()) == own
+            };
+            let itself = parts.iter().rposition(is_itself).map(|at| parts.remove(at));
+            lines.push(self.node_line(node, prefix, itself.map(|(_, task)| task), width));
+            lines.extend(self.parts(parts, below, width));
+        }
+        lines
+    }
+
+    fn width(&self) -> usize {
+        let long = |line: &Line| match line {
+            Line::Node { node, prefix, .. } => prefix.len() + self.view.graph.nodes[*node].id.chars().count(),
+            Line::Heading(_) => 0,
+        };
+        self.view.lines.iter().map(long).max().unwrap_or(0).min(40)
+    }
+
+    fn node_line(&self, node: usize, prefix: &str, task: Option<&Value>, width: usize) -> String {
+        let state = self.view.state(node);
+        let mut facts: Vec<String> = task.and_then(took).into_iter().collect();
+        let repeat = self.view.graph.nodes[node].repeat.as_ref();
+        facts.extend(state.facts(repeat.map(|(most, _)| *most)));
+        let remark = task.map_or(String::new(), |task| remark(task, self.view.graph.nodes[node].members.is_none()));
+        self.line(state.status, prefix, &self.view.graph.nodes[node].id, &facts, &remark, width)
+    }
+
+    /// Instances and iterations: those that failed first, unless all are asked for.
+    fn parts(&self, mut parts: Vec<(&str, &Value)>, below: &str, width: usize) -> Vec<String> {
+        let prefix = format!("{below}  ");
+        let mut rest = Vec::new();
+        if !self.all && parts.len() > PARTS_MAX {
+            parts.sort_by_key(|(_, task)| status_of(task) != Status::Failed);
+            rest = parts.split_off(PARTS_MAX);
+        }
+        let mut lines: Vec<String> = parts
+            .iter()
+            .map(|(id, task)| {
+                let mut facts: Vec<String> = took(task).into_iter().collect();
+                facts.extend(task["attempts"].as_u64().filter(|n| *n > 1).map(|n| format!("{n} attempts")));
+                self.line(status_of(task), &prefix, id, &facts, &remark(task, true), width)
+            })
+            .collect();
+        if !rest.is_empty() {
+            let mut tally = Tally::default();
+            rest.iter().for_each(|(_, task)| tally.moved(None, Some(status_of(task))));
+            let counts: Vec<String> = tally
+                .present()
+                .map(|(status, n)| format!("{} {}", grouped(n.into()), status.as_str().to_lowercase()))
+                .collect();
+            let more = format!("{prefix}… and {} more: {}  (--all)", grouped(rest.len() as u64), counts.join(", "));
+            lines.push(format!("{:11}{}", "", self.paint.dim(&more)));
+        }
+        lines
+    }
+
+    fn line(&self, status: Status, prefix: &str, id: &str, facts: &[String], remark: &str, width: usize) -> String {
+        let pad = " ".repeat(width.saturating_sub(prefix.len() + id.chars().count()));
+        let shown = self.paint.status(status, &format!("{:<9}", status.as_str()));
+        let facts = format!("{:<8}", facts.join(" · "));
+        let (prefix, facts) = (self.paint.dim(prefix), self.paint.dim(&facts));
+        format!("{shown}  {prefix}{id}{pad}  {facts}  {remark}").trim_end().to_owned()
+    }
+
+    /// What waits for somebody, and the commands that answer it.
+    fn questions(&self) -> Vec<String> {
+        let run = self.document.run_id;
+        let commands = self.view.waiting.iter().filter_map(|(task, waiting)| waits::command(run, task, waiting));
+        let mut lines: Vec<String> = commands
+            .take(PARTS_MAX + 1)
+            .map(|command| format!("{} {command}", self.paint.help("answer with:")))
+            .collect();
+        if lines.len() > PARTS_MAX {
+            lines.truncate(PARTS_MAX);
+            lines.push(format!("… and more: segue approvals list --run {}", short(run)));
+        }
+        lines
+    }
+}
+
+fn status_of(task: &Value) -> Status {
+    task["status"].as_str().and_then(Status::from_name).unwrap_or(Status::Pending)
+}
+
+/// The error, what it waits for, why it was skipped, or, if that is asked for, the output.
+fn remark(task: &Value, with_output: bool) -> String {
+    let text = match (&task["error"], &task["output"]) {
         (Value::Object(error), _) => {
             let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
             format!("{}: {}", part("kind"), part("message"))
         }
-        (_, Value::Null) => task["reason"]["message"].as_str().unwrap_or_default().to_owned(),
+        (_, Value::Null) => match serde_json::from_value(task["waiting"].clone()) {
+            Ok(waiting) => format!("waits for {}", waits::what(&waiting)),
+            Err(_) => task["reason"]["message"].as_str().unwrap_or_default().to_owned(),
+        },
+        _ if !with_output => String::new(),
         (_, Value::String(text)) => text.clone(),
         (_, other) => other.to_string(),
     };
-    let facts = facts.join(" · ");
-    let remark = one_line(&remark, OUTPUT_CHARS_MAX);
-    let status_shown = format!("{status:<9}");
-    let status_shown = match segue_core::status::Status::from_name(status) {
-        Some(status) => paint.status(status, &status_shown),
-        None => status_shown,
-    };
-    format!("{status_shown}  {id:<width$}  {}  {remark}", paint.dim(&format!("{facts:<8}"))).trim_end().to_owned()
+    one_line(&text, OUTPUT_CHARS_MAX)
 }
 
 fn took(task: &Value) -> Option<String> {

@@ -6,7 +6,7 @@ use super::events::{ends_run, show};
 use crate::{
     args::WatchArgs,
     commands::{
-        drive::{Seen, Show, Watch, report, watch as follow_live},
+        drive::{Manner, Seen, Show, Watch, report, watch as follow_live},
         run::leave_others_run,
     },
     config::Settings,
@@ -37,7 +37,7 @@ pub(super) async fn watch(args: WatchArgs, settings: Settings) -> Outcome {
             }
         }
     }
-    let what = Watch { run, after: 0, show: Show::Live, deadline: None, driven_by: None };
+    let what = Watch { run, after: 0, show: Show::Live, manner: Manner::to_the_end(false), driven_by: None };
     match follow_live(&store, signals, what).await? {
         Seen::Ended => {
             let document = document::of_run(&*store, run).await?;

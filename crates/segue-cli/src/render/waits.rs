@@ -1,0 +1,77 @@
+//! What a waiting task waits for, and the commands that answer it.
+
+use segue_core::{event::Waiting, ids::RunId};
+
+use crate::{render::text::second, run_ref::short};
+
+/// In a few words: `an answer: "May it go out?"`, `the event paid`, `12:30:00 (UTC)`.
+pub(crate) fn what(waiting: &Waiting) -> String {
+    let until = |due: &Option<segue_core::time::Timestamp>| {
+        due.map_or(String::new(), |due| format!(", until {} (UTC)", second(due)))
+    };
+    match waiting {
+        Waiting::Approval { title, due, .. } => format!("an answer: \"{title}\"{}", until(due)),
+        Waiting::Time { due } => format!("{} (UTC)", second(*due)),
+        Waiting::Event { event, due } => format!("the event {event}{}", until(due)),
+        Waiting::Child { run_id, workflow_id, .. } => format!("run {} of {workflow_id}", short(*run_id)),
+        Waiting::Failure { error, .. } => format!("a decision: {}: {}", error.kind, error.message),
+    }
+}
+
+/// The command that brings what is waited for, where one can; `task` is left out if it is the only one that waits.
+pub(crate) fn command(run: RunId, task: &str, waiting: &Waiting) -> Option<String> {
+    let run = short(run);
+    match waiting {
+        Waiting::Approval { form, .. } => {
+            let form: String = form.keys().map(|name| format!(" --form {name}=…")).collect();
+            Some(format!("segue approve {run} {}{form}   (or: segue reject)", quoted(task)))
+        }
+        Waiting::Event { event, .. } => Some(format!("segue signal {run} {} --data '{{}}'", quoted(event))),
+        Waiting::Failure { .. } => {
+            Some(format!("segue approve {run} {} tries it again, segue reject lets it fail", quoted(task)))
+        }
+        Waiting::Time { .. } | Waiting::Child { .. } => None,
+    }
+}
+
+/// Does it wait for somebody outside, and for nothing that comes by itself?
+pub(crate) const fn is_for_somebody(waiting: &Waiting) -> bool {
+    matches!(waiting, Waiting::Approval { .. } | Waiting::Event { .. } | Waiting::Failure { .. })
+}
+
+/// A word as a shell takes it: instances (`sign[2]`) and iterations (`sign#2`) hold what shells would read.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-/@:".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segue_core::time::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    const RUN: RunId = RunId::from_bytes([7; 16]);
+
+    #[test]
+    fn each_kind_says_what_it_waits_for_and_how_to_answer() {
+        let form = json!({"amount": {"type": "integer"}}).as_object().cloned().unwrap_or_default();
+        let title = "Pay?".to_owned();
+        let approval = Waiting::Approval { title, message: None, form, approvers: Vec::new(), due: None };
+        assert_eq!(what(&approval), "an answer: \"Pay?\"");
+        assert_eq!(
+            command(RUN, "pay[2]", &approval).as_deref(),
+            Some("segue approve 07070707-0707 'pay[2]' --form amount=…   (or: segue reject)")
+        );
+        let event = Waiting::Event { event: "paid".to_owned(), due: Some(Timestamp::from_micros(0)) };
+        assert_eq!(what(&event), "the event paid, until 1970-01-01 00:00:00 (UTC)");
+        assert_eq!(command(RUN, "wait", &event).as_deref(), Some("segue signal 07070707-0707 paid --data '{}'"));
+        let time = Waiting::Time { due: Timestamp::from_micros(0) };
+        assert_eq!((what(&time).as_str(), command(RUN, "t", &time)), ("1970-01-01 00:00:00 (UTC)", None));
+    }
+}
