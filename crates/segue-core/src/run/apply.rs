@@ -56,6 +56,10 @@ impl Run {
 
     fn apply_to_task(&mut self, ix: TaskIx, event: &Event) {
         self.state.is_idle &= self.task(ix).status == Status::Waiting;
+        if let EventKind::TaskWaiting(_) = event.kind {
+            // Lists find the question there.
+            self.task_mut(ix).result_seq = Some(event.seq);
+        }
         match &event.kind {
             EventKind::TaskStarted {} if event.attempt.is_none() => self.open_group(ix, event.time),
             EventKind::TaskStarted {} => self.begin_attempt(ix, event),

@@ -25,7 +25,7 @@ impl Run {
             tasks_total: self.scope(ScopeIx::ROOT).len,
             tasks_done: self.scope(ScopeIx::ROOT).len - count(self.scope(ScopeIx::ROOT).open),
             labels: self.plan.labels().clone(),
-            parent: None,
+            parent: state.created.parent.as_ref().map(|link| link.run_id),
         }
     }
 

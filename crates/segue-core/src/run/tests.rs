@@ -2,6 +2,7 @@
 
 mod found;
 mod nest;
+mod rows;
 
 use std::{sync::Arc, time::Duration};
 
