@@ -325,7 +325,7 @@ fn nodes_that_come_after_the_rest() {
         ("- { id: a }\nfinally: [{ id: a }]\n", &["4:17 duplicate-id"]),
         ("- { id: a }\nfinally: [{ id: c, depends_on: [a] }]\n", &["4:33 foreign-dependency"]),
         ("- { id: a, depends_on: [c] }\nfinally: [{ id: c }]\n", &["3:25 foreign-dependency"]),
-        ("- { id: a }\nfinally: [{ id: c, inputs: { x: '{{ error }}' } }]\n", &["4:37 unknown-name"]),
+        ("- { id: a }\nfinally: [{ id: c, inputs: { x: '{{ error }}' } }]\n", &[]),
         ("- { id: a, inputs: { x: '{{ nodes.c.output }}' } }\nfinally: [{ id: c }]\n", &["3:29 not-an-ancestor"]),
         ("- { id: a }\nfinally: [{ id: c }]\noutputs: { x: '{{ nodes.c.output }}' }\n", &["5:19 not-an-ancestor"]),
         (

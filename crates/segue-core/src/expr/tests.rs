@@ -302,3 +302,163 @@ fn every_word_of_the_language_is_known_to_the_engine() {
         assert!(!error.as_ref().is_some_and(|e| e.message.contains("unknown")), "{name}: {error:?}");
     }
 }
+
+/// All that the engine has by default and the language does not: it cannot be reached, not even by a name that is
+/// computed. What could be reached is listed: its globals are two functions, its filters and tests take values only.
+#[test]
+fn nothing_can_be_reached_but_the_words_of_the_language() {
+    let globals: Vec<&str> = super::engine::ENGINE.globals().map(|(name, _)| name).collect();
+    assert_eq!(globals, super::engine::FUNCTIONS);
+    assert_eq!(super::engine::ENGINE.templates().count(), 0);
+    for name in [
+        "safe",
+        "escape",
+        "e",
+        "pprint",
+        "urlencode",
+        "random",
+        "forceescape",
+        "xmlattr",
+        "wordcount",
+        "filesizeformat",
+    ] {
+        for source in [
+            format!("params.t | {name}"),
+            format!("params.list | map('{name}')"),
+            format!("params.list | map('{}' ~ '{}') | list", &name[..1], &name[1..]),
+            format!("params.t is filter('{name}') or none.x.y"),
+        ] {
+            let result = Expression::compile(&source).and_then(|expression| expression.evaluate(&scope()));
+            assert!(result.is_err(), "{source} gives {result:?}");
+        }
+    }
+    for source in [
+        "range.__globals__",
+        "dict.__class__",
+        "range",
+        "self.__init__",
+        "cycler('a')",
+        "joiner()",
+        "lipsum.__globals__",
+        "_0",
+        "_1.output",
+        "__builtins__",
+        "env",
+        "environ.HOME",
+        "import('os')",
+        "include('x')",
+        "loop.index",
+        "caller()",
+        "varargs",
+        "params.t.__class__()",
+        "params.t.format(1)",
+        "''.join([1])",
+        "dict()()",
+        "(range)(3)",
+        "[range][0](3)",
+        "range(3).__iter__()",
+        "params['t'].upper()",
+        "nodes.a.output.docs.append(1)",
+        "'x' is debug",
+        "1 if true else debug()",
+        "{'f': debug}.f()",
+    ] {
+        let result = Expression::compile(source).and_then(|expression| expression.evaluate(&scope()));
+        assert!(result.is_err(), "{source} gives {result:?}");
+    }
+}
+
+/// An attribute is a field of a JSON object, and of nothing else.
+#[test]
+fn values_have_no_attributes_but_their_fields() {
+    let names = [
+        "__class__",
+        "__dict__",
+        "__init__",
+        "__globals__",
+        "__mro__",
+        "__subclasses__",
+        "__len__",
+        "_0",
+        "type",
+        "len",
+        "constructor",
+    ];
+    let values = [
+        "params.t",
+        "params.n",
+        "params.list",
+        "nodes.a.output",
+        "nodes.gone.output",
+        "''",
+        "1",
+        "[1]",
+        "{'k': 1}",
+        "range(3)",
+        "none",
+        "(params.n + 1)",
+    ];
+    for name in names {
+        for value in values {
+            let computed = format!("'{}' ~ '{}'", &name[..1], &name[1..]);
+            for source in [
+                format!("({value}).{name}"),
+                format!("({value})['{name}']"),
+                format!("({value})[{computed}]"),
+                format!("{value} | attr('{name}')"),
+                format!("[{value}] | map(attribute='{name}') | first"),
+                format!("[{value}] | map('attr', {computed}) | first"),
+                format!("[{value}] | selectattr('{name}') | list | length or none"),
+                format!("{value} | items | map(attribute=0) | select('eq', '{name}') | first"),
+            ] {
+                let result = Expression::compile(&source).and_then(|expression| expression.evaluate(&scope()));
+                assert!(matches!(result, Err(_) | Ok(Value::Null)), "{source} gives {result:?}");
+            }
+        }
+    }
+}
+
+/// What comes in is data: its text is not looked at again, however often it passes through.
+#[test]
+fn data_is_never_read_as_a_template() {
+    let mut scope = scope();
+    for text in ["{{ params.t }}", "{% for x in y %}", "{{ 7*7 }}", "${7*7}", "{'$secret': 'KEY'}", "#{7*7}"] {
+        scope.nodes[0].1.output = Arc::new(json!({ "tpl": text, "{{ key }}": text }));
+        for source in ["{{ nodes.a.output.tpl }}", "{{ nodes.a.output.tpl ~ '' }}", "{{ [nodes.a.output.tpl] | join }}"]
+        {
+            assert_eq!(*Template::compile(&json!(source)).unwrap().render(&scope).unwrap(), json!(text), "{source}");
+        }
+        let whole = Template::compile(&json!({ "{{ params.t }}": "{{ nodes.a.output }}" })).unwrap();
+        assert_eq!(*whole.render(&scope).unwrap(), json!({ "{{ params.t }}": { "tpl": text, "{{ key }}": text } }));
+    }
+}
+
+/// Ten thousand operators, in every shape that a parser could recurse on: refused before the engine sees them.
+#[test]
+fn very_long_expressions_are_refused_by_counting() {
+    for (first, more) in [
+        ("1", "+1"),
+        ("1", " and 1"),
+        ("1", " if 1 else 1"),
+        ("params.t", "|upper"),
+        ("params", ".a"),
+        ("params", "['a']"),
+        ("1", " is odd"),
+        ("", "not "),
+        ("", "-"),
+        ("", "("),
+        ("", "["),
+        ("", "{1:"),
+        ("1", "~1"),
+        ("1", " in 1"),
+        ("'", "x"),
+        ("1", " < 1"),
+        ("range(", "range("),
+    ] {
+        let source = format!("{first}{}", more.repeat(10_000));
+        let error = Expression::compile(&source).unwrap_err();
+        assert!(matches!(error.kind, ExprErrorKind::TooComplex | ExprErrorKind::Syntax), "{first}{more}…: {error:?}");
+        let errors = Template::compile(&json!(format!("{{{{ {source} }}}}"))).unwrap_err();
+        assert_eq!(errors.len(), 1);
+    }
+}

@@ -17,6 +17,42 @@ pub struct Code {
     pub cure: &'static str,
 }
 
+/// What breaks a rule, and what does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Example {
+    /// A document that breaks it.
+    pub wrong: &'static str,
+    /// The same document, corrected.
+    pub right: &'static str,
+}
+
+impl Code {
+    /// A document that breaks the rule, and the same document put right.
+    pub fn example(&self) -> Option<Example> {
+        let heading = format!("\n## {}\n", self.name);
+        let section = EXAMPLES.split_once(&*heading)?.1;
+        let mut blocks = section.split("```yaml\n").skip(1).filter_map(|block| Some(block.split_once("```")?.0));
+        Some(Example { wrong: blocks.next()?, right: blocks.next()? })
+    }
+
+    /// All that there is to say of the rule, in Markdown, under a heading of the first level.
+    pub fn page(&self) -> String {
+        let severity = match self.severity {
+            Severity::Error => "Error",
+            Severity::Warning => "Warning",
+        };
+        let (name, title, cause, cure) = (self.name, self.title, self.cause, self.cure);
+        let mut page = format!("# {name}\n\n{severity}: {title}.\n\n{cause}\n\n*Cure:* {cure}\n");
+        if let Some(Example { wrong, right }) = self.example() {
+            page += &format!("\nWrong:\n\n```yaml\n{wrong}```\n\nRight:\n\n```yaml\n{right}```\n");
+        }
+        page
+    }
+}
+
+/// Two documents a rule, below its name.
+const EXAMPLES: &str = include_str!("codes/examples.md");
+
 /// The rule of that name.
 pub fn find(name: &str) -> Option<&'static Code> {
     ALL.iter().copied().find(|code| code.name == name)
@@ -237,6 +273,9 @@ codes! {
     BAD_INPUT = Error "bad-input", "An input that does not fit its param",
         "Its type or value is not what the param declares.",
         "Give a value that fits.";
+    BAD_ANSWER = Error "bad-answer", "An answer that does not fit the question",
+        "An approval is answered by `approve` or `reject`, by one of its approvers, with a form that fits; a failure that waits by `retry`, `continue` or `fail`.",
+        "Answer as the message says; `segue approvals` shows what is asked.";
     TOO_MANY_PROBLEMS = Error "too-many-problems", "More problems than are shown",
         "After a thousand problems the rest is not listed.",
         "Correct those shown first.";

@@ -18,6 +18,8 @@ const CHAIN_MAX: usize = 32;
 const TRIED_MAX: u32 = 1000;
 /// The most memory of a pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// The most pieces of a pattern, repetitions written out: what compiling it costs.
+const PATTERN_PIECES_MAX: u64 = 5000;
 /// Problems and misfits that are told.
 const TOLD_MAX: usize = 20;
 
@@ -128,6 +130,11 @@ impl<'s> Survey<'s> {
     }
 
     fn keyword(&mut self, name: &str, value: &'s Value, holder: &'s Value, pointer: &str, depth: usize) {
+        if name == "patternProperties" {
+            for pattern in value.as_object().into_iter().flatten().map(|(pattern, _)| pattern) {
+                self.pattern(pattern, pointer);
+            }
+        }
         let Some(text) = value.as_str() else { return };
         match name {
             "$anchor" => drop(self.anchors.insert(text, holder)),
@@ -137,6 +144,7 @@ impl<'s> Survey<'s> {
                     "a reference leads into the same schema: `#/$defs/…`; nothing is fetched".to_owned(),
                 );
             }
+            "pattern" => self.pattern(text, pointer),
             "$dynamicRef" | "$recursiveRef" => {
                 self.refuse(pointer, format!("`{name}` is not available; write `$ref`"));
             }
@@ -150,11 +158,52 @@ impl<'s> Survey<'s> {
         }
     }
 
+    fn pattern(&mut self, pattern: &str, pointer: &str) {
+        if pieces(pattern) > PATTERN_PIECES_MAX {
+            let message = format!("a pattern may have {PATTERN_PIECES_MAX} pieces at most, repetitions written out");
+            self.refuse(pointer, message);
+        }
+    }
+
     fn refuse(&mut self, pointer: &str, message: String) {
         if self.wrong.len() < TOLD_MAX {
             self.wrong.push(Mismatch { pointer: pointer.to_owned(), message });
         }
     }
+}
+
+/// About how many pieces a regular expression has when its counted repetitions are written out.
+fn pieces(pattern: &str) -> u64 {
+    // What has been read of each open bracket, and the size of the piece before.
+    let (mut open, mut total, mut last) = (Vec::new(), 0_u64, 0_u64);
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '(' => {
+                open.push(total);
+                (total, last) = (0, 0);
+            }
+            ')' => {
+                last = total;
+                total = total.saturating_add(open.pop().unwrap_or_default());
+            }
+            '{' => {
+                let inside = rest.as_str().split('}').next().unwrap_or_default();
+                let counts = inside.split(',').filter_map(|count| count.trim().parse::<u64>().ok());
+                let times = counts.max().unwrap_or(1).max(1);
+                let grown = last.saturating_mul(times);
+                total = total.saturating_sub(last).saturating_add(grown);
+                last = grown;
+                rest = rest.as_str()[inside.len()..].strip_prefix('}').unwrap_or_default().chars();
+            }
+            '\\' => {
+                rest.next();
+                (total, last) = (total.saturating_add(1), 1);
+            }
+            _ => (total, last) = (total.saturating_add(1), 1),
+        }
+    }
+    open.into_iter().fold(total, u64::saturating_add)
 }
 
 /// How many subschemas are tried on one value.
@@ -295,6 +344,7 @@ mod tests {
             (json!({ "$schema": "https://example.com/draft" }), "/$schema"),
             (json!({ "pattern": "(?=a)b" }), "/pattern"),
             (json!({ "pattern": "(a{1000}){1000}" }), "/pattern"),
+            (json!({ "items": { "patternProperties": { "((a{99}){99}){99}": {} } } }), "/items/patternProperties"),
             (json!({ "$ref": "#/$defs/none" }), ""),
         ] {
             let wrong = wrong(&schema);
@@ -307,6 +357,24 @@ mod tests {
         );
         assert_eq!(wrong(&json!({ "properties": { "$ref": { "type": "string" }, "id": { "type": "string" } } })), []);
         assert_eq!(wrong(&json!(true)), []);
+    }
+
+    #[test]
+    fn the_pieces_of_a_pattern_are_counted() {
+        for (pattern, count) in [
+            ("", 0),
+            ("abc", 3),
+            ("a{10}", 10),
+            ("(ab){10}c", 21),
+            ("((a{10}){10}){10}", 1000),
+            ("a{2,5}b{3}", 8),
+            ("\\{{4}", 4),
+        ] {
+            assert_eq!(pieces(pattern), count, "{pattern}");
+        }
+        assert!(pieces("^[a-z0-9._%+-]{1,64}@[a-z0-9.-]{1,255}\\.[a-z]{2,63}$") < PATTERN_PIECES_MAX);
+        assert_eq!(pieces(&"(".repeat(10_000)), 0);
+        assert_eq!(pieces(&format!("{}a{}", "(".repeat(50), "){9}".repeat(50))), u64::MAX);
     }
 
     /// A schema of thirty lines that would be tried 2^30 times on one value, and one that never ends.

@@ -1,6 +1,6 @@
 //! All nodes of a document in one list, whatever group or part of it they stand in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use crate::spec::{EdgeSpec, TaskNode, WorkflowOnFailure, WorkflowSpec, decode::UNREADABLE, problem::At};
 
@@ -142,6 +142,12 @@ impl<'s> Layout<'s> {
 
     pub(super) fn ids(&self) -> impl Iterator<Item = &'s str> {
         self.index.keys().copied()
+    }
+
+    /// An id that begins so.
+    pub(super) fn beginning_with(&self, prefix: &str) -> Option<&'s str> {
+        let (id, _) = self.index.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).next()?;
+        id.starts_with(prefix).then_some(*id)
     }
 
     pub(super) fn id(&self, node: usize) -> &'s str {

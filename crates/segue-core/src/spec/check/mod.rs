@@ -17,14 +17,14 @@ mod references;
 mod secrets;
 mod work;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use expressions::Pending;
 use graph::Graph;
 use layout::Layout;
 
 use super::{
-    Diagnostic, WorkflowSpec, codes,
+    Diagnostic, Mismatch, WorkflowSpec, codes,
     decode::Decoder,
     problem::{At, Problem, Problems},
 };
@@ -69,7 +69,7 @@ pub(crate) fn run(spec: &WorkflowSpec, options: &CheckOptions, problems: &mut Pr
         problems,
         nearest: Nearest::default(),
         pending: Vec::new(),
-        schemas: BTreeSet::new(),
+        schemas: BTreeMap::new(),
     };
     checks.ids();
     checks.handlers();
@@ -98,8 +98,8 @@ struct Checks<'s> {
     nearest: Nearest,
     /// References that are still to be judged against the graph.
     pending: Vec<Pending>,
-    /// Schemas that were found right.
-    schemas: BTreeSet<String>,
+    /// The output schemas so far, by their text, each with what is wrong with it.
+    schemas: BTreeMap<String, Vec<Mismatch>>,
 }
 
 impl Checks<'_> {

@@ -61,8 +61,8 @@ impl Checks<'_> {
             let block = &self.layout.blocks[member.block];
             let around = match (block.owner, block.part) {
                 (Some(group), _) => names[group].work,
-                (None, Part::OnFailure) => Names::ERROR,
-                (None, Part::Main | Part::Finally) => Names::NONE,
+                (None, Part::OnFailure | Part::Finally) => Names::ERROR,
+                (None, Part::Main) => Names::NONE,
             };
             names.push(names_of(member.node, around, in_loop[number]));
         }
@@ -73,7 +73,7 @@ impl Checks<'_> {
         let help = match name {
             "error" => {
                 "`error` is there in `on_failure.output`, in a node with `join: any_failure` and in the workflow's \
-                 `on_failure`; of another node: `nodes.ID.error`"
+                 `on_failure` and `finally`; of another node: `nodes.ID.error`"
                     .to_owned()
             }
             "item" | "index" => {

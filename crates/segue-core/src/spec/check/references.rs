@@ -77,9 +77,7 @@ impl Checks<'_> {
     ) -> Option<Problem> {
         let layout = self.layout;
         let Some(target) = layout.index_of(id) else {
-            let dotted = format!("{id}.");
-            let longer = layout.ids().find(|known| known.starts_with(&dotted));
-            let help = match longer {
+            let help = match layout.beginning_with(&format!("{id}.")) {
                 Some(known) => Some(format!("an id with a dot is written `nodes[\"{known}\"]`")),
                 None => self.nearest.help(id, layout.ids()),
             };

@@ -213,20 +213,20 @@ impl Checks<'_> {
     }
 
     fn output_schema(&mut self, schema: &serde_json::Value, at: &At<'_>) {
-        let key = schema.to_string();
-        // Nodes often share one.
-        if self.schemas.contains(&key) {
+        // After too many problems nothing more is told, and a schema costs more than other fields.
+        if self.problems.overflow {
             return;
         }
-        match OutputSchema::compile(schema) {
-            Ok(_) => drop(self.schemas.insert(key)),
-            Err(wrong) => {
-                for mismatch in wrong {
-                    let at = format!("{at}{}", mismatch.pointer);
-                    let message = format!("this is not a JSON Schema: {}", mismatch.message);
-                    self.add(Problem::new(&codes::BAD_SCHEMA, at, message).help(codes::BAD_SCHEMA.cure));
-                }
-            }
+        // Nodes often share one.
+        let key = schema.to_string();
+        let wrong = match self.schemas.get(&key) {
+            Some(wrong) => wrong.clone(),
+            None => self.schemas.entry(key).or_insert(OutputSchema::compile(schema).err().unwrap_or_default()).clone(),
+        };
+        for mismatch in wrong {
+            let message = format!("this is not a JSON Schema: {}", mismatch.message);
+            let problem = Problem::new(&codes::BAD_SCHEMA, format!("{at}{}", mismatch.pointer), message);
+            self.add(problem.help(codes::BAD_SCHEMA.cure));
         }
     }
 }

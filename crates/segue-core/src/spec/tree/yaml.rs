@@ -101,6 +101,8 @@ fn key(builder: &mut Builder<'_>, written: Cow<'_, str>, style: ScalarStyle, at:
                 .at(at.clone())
                 .help("write the fields out, or use `defaults`"),
         );
+        // Said once is enough: with this name nothing else objects to it.
+        return builder.key("x-<<".to_owned(), at);
     }
     builder.key(written.into_owned(), at)
 }
