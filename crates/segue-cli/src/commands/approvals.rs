@@ -182,7 +182,7 @@ fn for_people(task: &WaitingTask, paint: Paint) -> String {
     lines.push(format!("task {} of run {} ({})", task.task_id, task.run_id, task.workflow_id));
     let due = task.waiting.due().map_or(String::new(), |due| format!(", until {} (UTC)", second(due)));
     lines.push(format!("waits since {} (UTC){due}", second(task.since)));
-    if let Some(command) = waits::command(task.run_id, task.task_id.as_str(), &task.waiting) {
+    if let Some(command) = waits::choice(task.run_id, task.task_id.as_str(), &task.waiting) {
         lines.push(format!("\n{} {command}", paint.help("answer with:")));
     }
     lines.join("\n")

@@ -51,7 +51,7 @@ pub(super) async fn questions(store: &dyn RunStore, run: RunId) -> Outcome<Strin
             if let Waiting::Child { run_id, .. } = task.waiting {
                 open.push(run_id);
             }
-            if let Some(command) = waits::command(run, task.task_id.as_str(), &task.waiting) {
+            if let Some(command) = waits::choice(run, task.task_id.as_str(), &task.waiting) {
                 let what = harmless(&waits::what(&task.waiting));
                 lines.push(format!("  {} waits for {what}\n    {command}", task.task_id));
             }

@@ -18,20 +18,28 @@ pub(crate) fn what(waiting: &Waiting) -> String {
     }
 }
 
-/// The command that brings what is waited for, where one can; `task` is left out if it is the only one that waits.
+/// The command that brings what is waited for, where one can.
 pub(crate) fn command(run: RunId, task: &str, waiting: &Waiting) -> Option<String> {
     let run = short(run);
     match waiting {
         Waiting::Approval { form, .. } => {
             let form: String = form.keys().map(|name| format!(" --form {name}=…")).collect();
-            Some(format!("segue approve {run} {}{form}   (or: segue reject)", quoted(task)))
+            Some(format!("segue approve {run} {}{form}", quoted(task)))
         }
         Waiting::Event { event, .. } => Some(format!("segue signal {run} {} --data '{{}}'", quoted(event))),
-        Waiting::Failure { .. } => {
-            Some(format!("segue approve {run} {} tries it again, segue reject lets it fail", quoted(task)))
-        }
+        Waiting::Failure { .. } => Some(format!("segue approve {run} {}", quoted(task))),
         Waiting::Time { .. } | Waiting::Child { .. } => None,
     }
+}
+
+/// The same, with what else could be answered.
+pub(crate) fn choice(run: RunId, task: &str, waiting: &Waiting) -> Option<String> {
+    let command = command(run, task, waiting)?;
+    Some(match waiting {
+        Waiting::Approval { .. } => format!("{command}   (or: segue reject)"),
+        Waiting::Failure { .. } => format!("{command}   (tries again; segue reject lets it fail)"),
+        _ => command,
+    })
 }
 
 /// Does it wait for somebody outside, and for nothing that comes by itself?
@@ -65,7 +73,7 @@ mod tests {
         let approval = Waiting::Approval { title, message: None, form, approvers: Vec::new(), due: None };
         assert_eq!(what(&approval), "an answer: \"Pay?\"");
         assert_eq!(
-            command(RUN, "pay[2]", &approval).as_deref(),
+            choice(RUN, "pay[2]", &approval).as_deref(),
             Some("segue approve 07070707-0707 'pay[2]' --form amount=…   (or: segue reject)")
         );
         let event = Waiting::Event { event: "paid".to_owned(), due: Some(Timestamp::from_micros(0)) };
