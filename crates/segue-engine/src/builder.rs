@@ -114,7 +114,9 @@ impl EngineBuilder {
         });
         shared.store.renew_engine(&shared.record(), shared.config.lease_ttl).await?;
         tokio::spawn(lease::keep(shared.clone()));
-        tokio::spawn(inbox::listen(shared.clone()));
+        // From here on no request is missed, whenever the listener gets its turn.
+        let signals = shared.store.request_signals();
+        tokio::spawn(inbox::listen(shared.clone(), signals));
         tokio::spawn(inbox::claim_again(shared.clone()));
         Ok(Engine::of(shared))
     }

@@ -11,6 +11,7 @@ mod children;
 mod commit;
 mod dispatch;
 mod load;
+mod orphan;
 mod recover;
 
 use std::{
@@ -63,6 +64,9 @@ pub(crate) struct Drive {
     /// Conflicts since the last commit. More than one means that somebody is at it again and again.
     conflicts: u32,
 }
+
+/// When a batch has this many events, the rest of the inbox waits for the next one.
+const BATCH_EVENTS: usize = 2_000;
 
 /// What the next commit will hold.
 #[derive(Default)]
@@ -221,7 +225,9 @@ impl Drive {
 
     /// Takes what has come in, without waiting.
     fn take_all(&mut self) {
-        while let Ok(message) = self.inbox.try_recv() {
+        while self.batch.events.len() < BATCH_EVENTS
+            && let Ok(message) = self.inbox.try_recv()
+        {
             match message {
                 // Both are for `rest`, where leaving is simple. Until then every commit is checked anyway.
                 Message::Stop | Message::Lost | Message::HandBack => {
@@ -246,7 +252,10 @@ impl Drive {
         match message {
             Message::Ended { task, attempt, outcome } => self.end_attempt(task, attempt, outcome),
             Message::Waits { task, attempt, waiting } => self.child_waits(task, attempt, waiting),
-            Message::Renewed => self.follow_awaited(),
+            Message::Renewed => {
+                self.follow_awaited();
+                self.look_for_parent();
+            }
             Message::Requests(requests) => requests.into_iter().for_each(|request| self.answer(request)),
             Message::Place => self.places.ask_again(),
             Message::Woke => {

@@ -181,7 +181,7 @@ impl Orchestrator for Engine {
 
     async fn cancel_run(&self, run: RunId, reason: &str) -> Result<(), OrchestratorError> {
         let row = self.shared.store.get_run(run).await?;
-        if row.status.is_terminal() || row.cancelling {
+        if row.status.is_terminal() {
             return Ok(());
         }
         self.request(run, RequestKind::Cancel { reason: reason.to_owned() }).await

@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::BoxStream};
 use segue_core::ids::RunId;
 
 use crate::{live::Message, shared::Shared};
 
 /// Follows the store's signals until the engine stops.
-pub(crate) async fn listen(shared: Arc<Shared>) {
-    let mut signals = shared.store.request_signals();
+pub(crate) async fn listen(shared: Arc<Shared>, mut signals: BoxStream<'static, RunId>) {
     loop {
         let run = tokio::select! {
             run = signals.next() => run,

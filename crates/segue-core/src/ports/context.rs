@@ -22,6 +22,9 @@ pub struct ExecutionContext {
     pub attempt: u32,
     /// When the attempt was dispatched.
     pub now: Timestamp,
+    /// What an effect is keyed by, so that its receiver can tell a repetition: `run_id/task_id`. The same over attempts,
+    /// restarts and engines; another one each time a loop edge runs the task again.
+    pub effect_key: String,
     /// Further values by name: the run's params, and what the shell adds.
     pub values: Arc<Map<String, Value>>,
 }
@@ -32,9 +35,8 @@ impl ExecutionContext {
         self.values.get(key).unwrap_or(default)
     }
 
-    /// What an effect is keyed by, so that its receiver can tell a repetition: `run_id/task_id`. The same over
-    /// attempts, restarts and engines.
+    /// As [`ExecutionContext::effect_key`].
     pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.run_id, self.task_id)
+        self.effect_key.clone()
     }
 }

@@ -79,8 +79,9 @@ pub trait Orchestrator: Send + Sync {
     /// Where a run stands.
     async fn get_run_status(&self, run: RunId) -> Result<RunRow, OrchestratorError>;
 
-    /// Asks a run to stop. Durable when it returns; the run ends when what runs has ended. Asking again, or asking a
-    /// run that has ended, changes nothing and is no error.
+    /// Asks a run to stop. Durable when it returns; the run ends when what runs has ended, its child runs too, and its
+    /// `finally` nodes have run. Asking again stops the `finally` nodes as well; asking a run that has ended changes
+    /// nothing and is no error.
     async fn cancel_run(&self, run: RunId, reason: &str) -> Result<(), OrchestratorError>;
 
     /// What a task has come to.

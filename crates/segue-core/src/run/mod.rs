@@ -266,6 +266,11 @@ impl Run {
     /// The tasks that are ready and due at `now`, in order. Any [`Run::room`] of them may be accepted: one for which there
     /// is no place elsewhere does not hold up those behind it.
     pub fn ready(&self, now: Timestamp) -> impl Iterator<Item = &TaskId> {
+        self.ready_nodes(now).map(|(task, _)| task)
+    }
+
+    /// As [`Run::ready`], each task with its node.
+    pub fn ready_nodes(&self, now: Timestamp) -> impl Iterator<Item = (&TaskId, &PlanNode)> {
         let all = if self.room() > 0 { usize::MAX } else { 0 };
         let due = self
             .state
@@ -273,7 +278,7 @@ impl Run {
             .iter()
             .take_while(move |(time, _)| *time <= now || planted!(StartsBeforeDue))
             .map(|&(_, ix)| ix);
-        due.chain(self.state.ready.iter().copied()).take(all).map(|ix| self.task_id(ix))
+        due.chain(self.state.ready.iter().copied()).take(all).map(|ix| (self.task_id(ix), self.node_of(ix)))
     }
 
     /// The attempts that have begun and not ended, also while the run is being stopped.

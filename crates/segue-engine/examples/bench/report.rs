@@ -15,6 +15,7 @@ Runs durable no-op workloads through the engine, on SQLite (synchronous=FULL) an
   W3     1,000 runs of a 5-node diamond, 64 live      W8   a chain of 100 that hands on 1 MB
   W4     100 layers of 100, each after 3 before it
   W4x10  the same with 1,000 layers
+  map-N, wide-N, chain-N  only when named: N instances of one node, N nodes side by side, N in a row
 
 --json prints one JSON line a workload and store. `limit_per_s` is what the disk can do: one-row FULL commits with
 plain rusqlite in the same folder; `ratio` is tasks a second to that; `ratio_to_grown_log` to the same over a log that

@@ -93,6 +93,13 @@ pub fn spec(nodes: Vec<Value>) -> WorkflowSpec {
     serde_json::from_value(json!({"id": "bench", "nodes": nodes})).expect("a workflow of the bench")
 }
 
+/// Workloads of any size, run only when they are named: `map-100000` (instances of one node), `wide-100000` (nodes that
+/// depend on nothing), `chain-1000`. What a task costs must not grow with their number.
+pub fn sized(name: &str) -> Option<(&str, usize)> {
+    let (kind, size) = name.split_once('-')?;
+    Some((kind, size.parse().ok()?)).filter(|(kind, _)| ["map", "wide", "chain"].contains(kind))
+}
+
 struct Load {
     nodes: Vec<Value>,
     inputs: Map<String, Value>,
@@ -117,7 +124,19 @@ fn load(name: &str) -> Result<Load> {
             let inputs = Map::from_iter([("data".to_owned(), Value::String("x".repeat(1 << 20)))]);
             Load { inputs, ..one(chain(100, data)) }
         }
-        other => bail!("there is no workload `{other}`"),
+        other => match sized(other) {
+            Some(("map", size)) => {
+                let items: Vec<usize> = (0..size).collect();
+                let each = json!({
+                    "id": "each", "task": "pass", "inputs": {"x": "{{ item }}"},
+                    "foreach": "params.data", "parallelism": 1_000,
+                });
+                Load { inputs: Map::from_iter([("data".to_owned(), json!(items))]), ..one(vec![each]) }
+            }
+            Some(("wide", size)) => one((0..size).map(|n| pass(&format!("n{n}"), &[], json!({}))).collect()),
+            Some(("chain", size)) => one(chain(size, |_| json!({}))),
+            _ => bail!("there is no workload `{other}`"),
+        },
     })
 }
 
@@ -177,7 +196,8 @@ struct Round {
 /// Runs one workload on one store and says what it cost.
 pub fn run(name: &str, place: Place) -> Result<Value> {
     let load = load(name)?;
-    let tasks = load.nodes.len() * load.runs;
+    let instances = sized(name).filter(|(kind, _)| *kind == "map").map(|(_, size)| size);
+    let tasks = instances.unwrap_or(load.nodes.len()) * load.runs;
     let mut spec = spec(load.nodes.clone());
     spec.params = load.inputs.keys().map(|key| (key.clone(), json!({}))).collect();
     let store = Store::open(place)?;

@@ -77,8 +77,12 @@ fn kind_of<'a>(shared: &Shared, node: &'a PlanNode) -> (&'a HandlerId, Option<u3
     (&node.handler, shared.adapters.of(&node.handler).and_then(|adapter| adapter.concurrency(&node.hints)))
 }
 
+/// Tasks that are accepted in one commit. A commit is held in memory, in the store's log, and by everybody who reads it.
+const ACCEPTED_MAX: usize = 1_000;
+
 /// Asks for places for all tasks that are ready, and accepts those that get one. A task whose last attempt `is_dying`
-/// is left alone: the end of that attempt will be told, and it says nothing about the places of others.
+/// is left alone: the end of that attempt will be told, and it says nothing about the places of others. Where there are
+/// more than fit into one commit, the rest is for the next one.
 pub(crate) fn accept(
     shared: &Shared,
     run: &mut Run,
@@ -91,12 +95,11 @@ pub(crate) fn accept(
     if places.is_hopeless(shared, run) {
         return Vec::new();
     }
-    let room = run.room();
-    for task in run.ready(now) {
+    let room = run.room().min(ACCEPTED_MAX);
+    for (task, node) in run.ready_nodes(now) {
         if found.len() >= room {
             break;
         }
-        let node = run.node(task).expect("a ready task has a node");
         if node.child().is_some() {
             if !is_dying(task) {
                 found.push((task.clone(), Grant::Child));

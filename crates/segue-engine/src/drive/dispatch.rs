@@ -96,6 +96,7 @@ impl Drive {
                 task_id: task.clone(),
                 attempt,
                 now: self.now(),
+                effect_key: self.run.effect_key(task),
                 values: self.run.params().clone(),
             },
             base_dir: created.base_dir.as_ref().map(PathBuf::from),

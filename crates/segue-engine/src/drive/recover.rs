@@ -48,6 +48,7 @@ impl Drive {
             self.feed(Input::TaskEnded { task, attempt, outcome, jitter: 0.0 });
         }
         self.follow_awaited();
+        self.look_for_parent();
         match self.shared.store.pending_requests(self.run.id()).await {
             Ok(requests) => requests.into_iter().for_each(|request| self.answer(request)),
             Err(error) => tracing::warn!(run_id = %self.run.id(), %error, "requests are read later"),

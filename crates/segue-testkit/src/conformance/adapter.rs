@@ -69,6 +69,7 @@ impl Case {
             task_id: TaskId::new(task),
             attempt,
             now: Timestamp::from_micros(1_790_000_000_000_000),
+            effect_key: format!("{}/{task}", RunId::from_bytes([7; 16])),
             values: Arc::default(),
         };
         let invocation = Invocation {
