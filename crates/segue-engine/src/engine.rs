@@ -93,6 +93,10 @@ impl Engine {
             let why = format!("run {run} is {status}; only a run that is FAILED or CANCELLED can be retried");
             return Err(OrchestratorError::Conflict(why));
         }
+        if let Some(mut handle) = self.shared.live.get(run) {
+            // It has ended and is about to be left: only then can it be taken up again.
+            let _ = handle.end.wait_for(Option::is_some).await;
+        }
         self.request(run, RequestKind::Reopen).await?;
         self.shared.claim(vec![run], 1).await?;
         Ok(())

@@ -27,11 +27,15 @@
 //! # }
 //! ```
 //!
-//! * `engine`, `start`: what an application calls.
-//! * `drive`: one loop per live run: `accept` takes places, `attempts` dispatches, `commit` writes, `load` and `recover`
-//!   take up a run from its log.
+//! * `engine`, `builder`, `start`, `rerun`: what an application calls; `pins` finds the versions of child workflows.
+//! * `drive`: one loop per live run: `accept` takes places, `dispatch` carries out, `attempts` stops what is not wanted any
+//!   more, `commit` writes, `load` and `recover` take up a run from its log, `children`, `orphan` and `cache` do what
+//!   their names say.
+//! * `child`: an attempt at a child workflow: starts or finds the child run and follows it to its end.
 //! * `dispatch`, `registry`: the local scheduler and the adapters it knows; `handlers`: those built in.
+//! * `secrets`: put in when an attempt is dispatched, taken out of what comes back.
 //! * `lease`, `inbox`, `shutdown`: keeping runs, hearing requests, leaving in good order.
+//! * `answer`, `read`: answering what tasks wait for, from any process; a run as its log tells it.
 //! * `observe`: metrics, logs and spans, as decorators around ports.
 //! * `conveniences`: single writes for adapter authors and tests, expressed through `commit`.
 

@@ -10,6 +10,7 @@ use segue_core::{
     status::Status,
 };
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use super::{ChildTask, LOOKS, Stop, end_of};
 use crate::{
@@ -49,7 +50,10 @@ impl ChildTask {
         let mut row = patiently(&shared, || shared.store.get_run(child)).await?;
         if row.cancelling && !row.status.is_terminal() {
             // An earlier attempt has given it up.
-            row = self.unless_cancelled(end_of(&shared, child)).await??;
+            match self.unless_cancelled(end_of(&shared, child)).await? {
+                Some(end) => row = end?,
+                None => return Ok(child),
+            }
         }
         let starts_over = matches!(row.status, Status::Failed | Status::Cancelled) && self.was_told(child).await?;
         if starts_over {
@@ -112,24 +116,29 @@ impl ChildTask {
             if pending.iter().all(|pending| pending.id != request) {
                 return Ok(());
             }
-            self.unless_cancelled(tokio::time::sleep(pause)).await?;
+            if self.unless_cancelled(tokio::time::sleep(pause)).await?.is_none() {
+                return Ok(());
+            }
             pause = (pause * 2).min(longest);
         }
     }
 
-    /// Waits for `what`, unless the attempt is given up meanwhile.
-    async fn unless_cancelled<T>(&mut self, what: impl Future<Output = T>) -> Result<T, Stop> {
+    /// Waits for `what`, unless the attempt is given up meanwhile: then the child run is to be told so.
+    async fn unless_cancelled<T>(&mut self, what: impl Future<Output = T>) -> Result<Option<T>, Stop> {
         let stopped = self.shared.stopped.clone();
         tokio::select! {
             biased;
-            it = what => Ok(it),
-            wish = self.wishes.changed() => match wish {
-                Ok(()) => Err(Stop::With(TaskOutcome::Cancelled { usage: Default::default() })),
-                Err(_) => Err(Stop::Silently),
-            },
+            it = what => Ok(Some(it)),
+            () = wished(&mut self.wishes) => if self.is_cancelled() { Ok(None) } else { Err(Stop::Silently) },
             () = stopped.cancelled() => Err(Stop::Silently),
         }
     }
+}
+
+/// Waits until the attempt is given up, or nobody wants to know any more.
+async fn wished(wishes: &mut watch::Receiver<u32>) {
+    // Left unseen: who follows the child run sees it too.
+    let _ = wishes.wait_for(|times| *times > 0).await;
 }
 
 /// The engine takes no new work: this says nothing about the task.
@@ -153,7 +162,12 @@ fn refused(birth: &Birth, error: OrchestratorError) -> Stop {
 
 /// The folder of a child run's relative paths: that of its version's deployment, else that of the parent.
 pub(crate) async fn folder_of(shared: &Arc<Shared>, birth: &Birth) -> Result<Option<String>, StoreError> {
-    let deployments = shared.store.deployments(Some(&birth.workflow_id), 0).await?;
-    let deployed = deployments.into_iter().find(|deployment| deployment.hash == birth.workflow);
-    Ok(deployed.and_then(|deployment| deployment.base_dir).or_else(|| birth.base_dir.clone()))
+    // Most often it is the current one.
+    for limit in [1, 0] {
+        let deployments = shared.store.deployments(Some(&birth.workflow_id), limit).await?;
+        if let Some(deployed) = deployments.into_iter().find(|deployment| deployment.hash == birth.workflow) {
+            return Ok(deployed.base_dir.or_else(|| birth.base_dir.clone()));
+        }
+    }
+    Ok(birth.base_dir.clone())
 }
