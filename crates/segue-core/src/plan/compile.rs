@@ -16,8 +16,8 @@ use crate::{
     expr::{ExprError, Expression, References, Template, TemplateError},
     ids::{HandlerId, NodeId, TaskId},
     spec::{
-        Backoff, CacheSpec, Defaults, EdgeSpec, FailureAction, FailurePolicy, OnFailure, RepeatSpec, RetryPolicy,
-        Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
+        Backoff, CacheSpec, Defaults, EdgeSpec, FailureAction, FailurePolicy, OnFailure, OutputSchema, RepeatSpec,
+        RetryPolicy, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
     },
 };
 
@@ -41,6 +41,16 @@ pub enum PlanError {
         place: String,
         /// Why.
         source: ExprError,
+    },
+    /// An `output_schema` is none.
+    #[error("in `{node}.output_schema{pointer}`: {why}")]
+    Schema {
+        /// The node.
+        node: NodeId,
+        /// JSON Pointer into the schema.
+        pointer: String,
+        /// Why.
+        why: String,
     },
     /// A template cannot be read.
     #[error("in `{place}`: {}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -66,7 +76,8 @@ impl Plan {
                     return Err(PlanError::DuplicateNode(node.id.clone()));
                 }
                 let inner = draft.inner.get(&at).copied();
-                nodes.push(compiler.node(node, block_ix(block), inner)?);
+                let is_later_stage = block > 0 && draft.owner.is_none();
+                nodes.push(compiler.node(node, block_ix(block), inner, is_later_stage)?);
             }
         }
         let mut blocks = Vec::with_capacity(drafts.len());
@@ -78,6 +89,7 @@ impl Plan {
             let outputs = outputs_of(draft, &nodes[range.clone()])?;
             blocks.push(Block { first: ix(draft.first), len: range.len(), owner: draft.owner, outputs });
         }
+        let (failure, finally) = later_stages(spec);
         let mut plan = Self {
             workflow_id: spec.id.clone(),
             hash: version_json(spec).0,
@@ -85,6 +97,8 @@ impl Plan {
             max_parallel: spec.max_parallel_nodes.map(|n| n.max(1) as usize),
             timeout: spec.timeout_seconds.map(Seconds::as_duration),
             cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
+            failure,
+            finally,
             readers: vec![0; nodes.len()],
             nodes,
             by_id,
@@ -130,10 +144,15 @@ impl Plan {
         }
     }
 
-    /// `node`, or the group around it, that stands in the block of `read`.
+    /// `node`, or the group around it, that stands in the block of `read`; of a later stage the one that reads the
+    /// workflow's own nodes.
     fn reader_beside(&self, mut node: NodeIx, read: NodeIx) -> Option<NodeIx> {
-        while self.node(node).block != self.node(read).block {
-            node = self.block(self.node(node).block).owner?;
+        let target = self.node(read).block;
+        while self.node(node).block != target {
+            match self.block(self.node(node).block).owner {
+                Some(owner) => node = owner,
+                None => return (target == BlockIx::ROOT).then_some(node),
+            }
         }
         Some(node)
     }
@@ -189,7 +208,12 @@ fn number(spec: &WorkflowSpec) -> Vec<Draft<'_>> {
     let outputs = spec.outputs.clone().map(Value::Object);
     let root = Draft { first: 0, nodes: &spec.nodes, edges: &spec.edges, outputs, owner: None, inner: BTreeMap::new() };
     let mut drafts = vec![root];
-    let (mut at, mut next) = (0, spec.nodes.len());
+    let mut next = spec.nodes.len();
+    for nodes in [failure_nodes(spec), &spec.finally].into_iter().filter(|nodes| !nodes.is_empty()) {
+        drafts.push(Draft { first: next, nodes, edges: &[], outputs: None, owner: None, inner: BTreeMap::new() });
+        next += nodes.len();
+    }
+    let mut at = 0;
     while at < drafts.len() {
         let (first, nodes) = (drafts[at].first, drafts[at].nodes);
         for (place, node) in nodes.iter().enumerate() {
@@ -206,6 +230,20 @@ fn number(spec: &WorkflowSpec) -> Vec<Draft<'_>> {
     drafts
 }
 
+fn failure_nodes(spec: &WorkflowSpec) -> &[TaskNode] {
+    match &spec.on_failure {
+        Some(WorkflowOnFailure::Nodes(nodes)) => nodes,
+        _ => &[],
+    }
+}
+
+/// The blocks of `on_failure` and `finally`, as [`number`] numbers them.
+fn later_stages(spec: &WorkflowSpec) -> (Option<BlockIx>, Option<BlockIx>) {
+    let failure = (!failure_nodes(spec).is_empty()).then(|| block_ix(1));
+    let finally = (!spec.finally.is_empty()).then(|| block_ix(1 + usize::from(failure.is_some())));
+    (failure, finally)
+}
+
 fn ix(at: usize) -> NodeIx {
     NodeIx(u32::try_from(at).expect("a document has fewer than 2^32 nodes"))
 }
@@ -220,19 +258,24 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn node(&self, node: &TaskNode, block: BlockIx, inner: Option<BlockIx>) -> Result<PlanNode, PlanError> {
+    fn node(
+        &self,
+        node: &TaskNode,
+        block: BlockIx,
+        inner: Option<BlockIx>,
+        is_later_stage: bool,
+    ) -> Result<PlanNode, PlanError> {
         let defaults = &self.defaults;
         let named = match node.workflow {
             Some(_) => Some(HandlerId::from(CHILD_HANDLER)),
             None => node.spec.task.clone(),
         };
         let work = work(node, inner)?;
-        let makes_attempts = matches!(work, Work::Attempts);
+        let makes_attempts = matches!(work, Work::Attempts | Work::Child(_));
         let takes_material = makes_attempts && named.is_none() && !node.spec.inputs.contains_key("prompt");
         let on_failure = node.on_failure.clone().or_else(|| defaults.on_failure.clone()).unwrap_or_default();
         let place = |what: &'static str| move || format!("{}.{what}", node.id);
         let timeout = node.timeout_seconds.or(defaults.timeout_seconds.filter(|_| makes_attempts));
-        let own_deadline = node.deadline_seconds.or(timeout.filter(|_| inner.is_some()));
         Ok(PlanNode {
             id: node.id.clone(),
             task_id: TaskId::from(&node.id),
@@ -241,7 +284,7 @@ impl Compiler<'_> {
             handler: named.or_else(|| defaults.task.clone()).unwrap_or_else(|| self.default_handler.clone()),
             hints: merge_hints(&defaults.hints, &node.spec.hints),
             timeout: timeout.map(Seconds::as_duration),
-            deadline: own_deadline.map(Seconds::as_duration),
+            deadline: node.deadline_seconds.map(Seconds::as_duration),
             retry: retry_rule(node.retry_policy.as_ref(), defaults.retry_policy.as_ref()),
             block,
             work,
@@ -249,12 +292,15 @@ impl Compiler<'_> {
             repeat: node.repeat.as_ref().map(|spec| repeat(node, spec)).transpose()?,
             loop_back: None,
             is_in_loop: false,
+            reads_again: is_later_stage,
             inputs: template(&Value::Object(node.spec.inputs.clone()), place("inputs"))?,
             takes_material,
             incoming: Vec::new(),
             dependents: Vec::new(),
             join: node.join,
             when: node.when.as_deref().map(|text| condition(text, place("when"))).transpose()?,
+            schema: node.output_schema.as_ref().map(|schema| output_schema(node, schema)).transpose()?,
+            pauses: on_failure.action == FailureAction::Pause,
             continue_with: stand_in(&on_failure, &node.id)?,
             reads: Vec::new(),
             cache: node.cache.as_ref().map(|spec| cache(node, spec)).transpose()?,
@@ -299,6 +345,14 @@ fn foreach(node: &TaskNode, items: &Value) -> Result<Foreach, PlanError> {
         list => Items::List(template(list, place)?),
     };
     Ok(Foreach { items, parallelism: node.parallelism.unwrap_or(1).max(1) as usize })
+}
+
+fn output_schema(node: &TaskNode, schema: &Value) -> Result<OutputSchema, PlanError> {
+    OutputSchema::compile(schema).map_err(|wrong| {
+        let first = wrong.into_iter().next();
+        let (pointer, why) = first.map_or_else(Default::default, |first| (first.pointer, first.message));
+        PlanError::Schema { node: node.id.clone(), pointer, why }
+    })
 }
 
 fn cache(node: &TaskNode, spec: &CacheSpec) -> Result<Cache, PlanError> {
@@ -404,6 +458,7 @@ fn close_loops(draft: &Draft<'_>, by_id: &BTreeMap<NodeId, NodeIx>, nodes: &mut 
         let body = loops::body(nodes, to, from);
         for inside in &body {
             nodes[inside.index()].is_in_loop = true;
+            nodes[inside.index()].reads_again = true;
         }
         nodes[from.index()].loop_back = Some(LoopBack { when, most: most.max(1), on_exhausted, body });
     }

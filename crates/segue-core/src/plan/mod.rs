@@ -21,7 +21,7 @@ use crate::{
     expr::{Expression, Template},
     ids::{ContentHash, HandlerId, NodeId, TaskId, WorkflowId},
     outcome::{ErrorKind, TaskError},
-    spec::{ApprovalRejection, ApprovalTimeout, Backoff, ChildSpec, Jitter, Join, OnExhausted},
+    spec::{ApprovalRejection, ApprovalTimeout, Backoff, ChildSpec, Jitter, Join, OnExhausted, OutputSchema},
 };
 
 /// The handler of nodes that run another workflow. No adapter has it.
@@ -43,11 +43,15 @@ pub struct Plan {
     pub(crate) hash: ContentHash,
     /// `metadata.labels`.
     pub(crate) labels: BTreeMap<String, String>,
-    /// All nodes: those of the workflow first, then those of each group.
+    /// All nodes: those of the workflow first, then those of its later stages, then those of each group.
     pub(crate) nodes: Vec<PlanNode>,
     pub(crate) by_id: BTreeMap<NodeId, NodeIx>,
-    /// The workflow itself, then its groups: each a range of `nodes`.
+    /// The workflow itself, its `on_failure` and `finally` nodes, then its groups: each a range of `nodes`.
     pub(crate) blocks: Vec<Block>,
+    /// The nodes of the workflow's `on_failure`.
+    pub(crate) failure: Option<BlockIx>,
+    /// The nodes of its `finally`.
+    pub(crate) finally: Option<BlockIx>,
     pub(crate) max_parallel: Option<usize>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel_on_failure: bool,
@@ -55,7 +59,7 @@ pub struct Plan {
     pub(crate) readers: Vec<u32>,
 }
 
-/// Nodes that run side by side: those of the workflow, or of one group.
+/// Nodes that run side by side: those of the workflow, of one of its later stages, or of one group.
 pub(crate) struct Block {
     pub(crate) first: NodeIx,
     pub(crate) len: usize,
@@ -103,14 +107,20 @@ pub struct PlanNode {
     pub(crate) repeat: Option<Repeat>,
     /// It ends a loop, and may send it round again.
     pub(crate) loop_back: Option<LoopBack>,
-    /// It is in the body of a loop: what it has read may be read again.
+    /// It is in the body of a loop.
     pub(crate) is_in_loop: bool,
+    /// What it has read it may read again: in a further round, or at the next end of a run that was reopened.
+    pub(crate) reads_again: bool,
     pub(crate) inputs: Template,
     pub(crate) takes_material: bool,
     pub(crate) incoming: Vec<Incoming>,
     pub(crate) dependents: Vec<Dependent>,
     pub(crate) join: Join,
     pub(crate) when: Option<Expression>,
+    /// What its output must be.
+    pub(crate) schema: Option<OutputSchema>,
+    /// `on_failure: pause`.
+    pub(crate) pauses: bool,
     /// `on_failure: continue`, with the output that stands in.
     pub(crate) continue_with: Option<Template>,
     /// The nodes whose values it may read: in inputs, conditions, its dependents' edges, its stand-in output.
@@ -278,7 +288,8 @@ impl Plan {
         &self.labels
     }
 
-    /// All nodes: those of the workflow in the order of the document, then those of its groups.
+    /// All nodes: those of the workflow in the order of the document, those of its `on_failure` and `finally`, then those
+    /// of its groups.
     pub fn nodes(&self) -> &[PlanNode] {
         &self.nodes
     }
@@ -286,6 +297,17 @@ impl Plan {
     /// The workflows that it may start, each once.
     pub fn children(&self) -> BTreeSet<&WorkflowId> {
         self.nodes.iter().filter_map(|node| node.child().map(|child| &child.id)).collect()
+    }
+
+    /// The blocks that are no group's.
+    pub(crate) fn top_blocks(&self) -> impl Iterator<Item = BlockIx> + use<> {
+        let later = self.failure.into_iter().chain(self.finally);
+        [BlockIx::ROOT].into_iter().chain(later)
+    }
+
+    /// Is it a node of the workflow itself, and not of a group?
+    pub(crate) fn is_top(&self, ix: NodeIx) -> bool {
+        self.block(self.node(ix).block).owner.is_none()
     }
 
     pub(crate) fn node(&self, ix: NodeIx) -> &PlanNode {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Address, Rejected, Run, TaskIx, Timer};
+use super::{Address, Rejected, Run, TaskIx, Timer, pause::check_decision};
 use crate::{
     event::{Event, EventKind, Waiting},
     ids::TaskId,
@@ -27,15 +27,17 @@ impl Run {
         self.state.waiting.iter().filter_map(|&ix| Some((self.task_id(ix), self.task(ix).waiting.as_ref()?)))
     }
 
-    /// Checks an answer to an approval, and gives it complete: defaults filled in. All problems at once, with JSON
+    /// Checks an answer to an approval or to a failure, and gives it complete: defaults filled in. All problems at once, with JSON
     /// Pointers into the answer.
     pub fn check_answer(&self, task: &TaskId, data: &Value) -> Result<Value, Vec<Diagnostic>> {
         let problem = |path: &str, message: &str| Err(vec![Diagnostic::error("bad-answer", path, message)]);
-        let Some(Waiting::Approval { form, approvers, .. }) = self.waits_for(task) else {
-            return Ok(data.clone());
+        let question = match self.waits_for(task) {
+            Some(question @ (Waiting::Approval { .. } | Waiting::Failure { .. })) => question,
+            _ => return Ok(data.clone()),
         };
         let Value::Object(answer) = data else { return problem("", "an answer is an object with a `decision`") };
         let mut answer = answer.clone();
+        let Waiting::Approval { form, approvers, .. } = question else { return check_decision(answer) };
         let approves = match answer.get("decision").and_then(Value::as_str) {
             Some("approve") => true,
             Some("reject") => false,
@@ -147,7 +149,13 @@ impl Run {
 
     fn answer(&mut self, events: &mut Vec<Event>, ix: TaskIx, data: Value, request: Option<i64>, now: Timestamp) {
         let data = Payload::new(data);
+        let waiting = self.task(ix).waiting.clone();
         self.record_about(events, now, ix, None, EventKind::TaskSignaled { data: data.clone(), request });
+        if let Some(Waiting::Failure { error, .. }) = waiting {
+            let said = data.value().cloned().unwrap_or_default();
+            self.decide_failure(events, ix, error, &said, now);
+            return;
+        }
         let rejects = data.value().and_then(|data| data.get("decision")).is_some_and(|decision| decision == "reject");
         match &self.plan.clone().node(self.task(ix).node).work {
             Work::Approval(approval) if rejects => self.reject(events, ix, approval, data, now),

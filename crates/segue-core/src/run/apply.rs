@@ -1,8 +1,8 @@
 //! Folding facts: the only code that changes a run's state.
 
-use super::{Phase, Run, TaskIx, Timer, index, params_of, scope::ScopeIx};
+use super::{Phase, Run, TaskIx, Timer, params_of, scope::ScopeIx, task::Parts};
 use crate::{
-    event::{Event, EventKind, SkipCode},
+    event::{Event, EventKind, SkipCode, Waiting},
     outcome::{Loss, TaskError, Usage},
     payload::Payload,
     status::Status,
@@ -19,6 +19,8 @@ impl Run {
             Some(ix) => self.apply_to_task(ix, event),
             None => self.apply_to_run(event),
         }
+        self.advance(event.time);
+        self.state.is_idle &= self.is_quiet();
     }
 
     fn apply_to_run(&mut self, event: &Event) {
@@ -37,12 +39,7 @@ impl Run {
             EventKind::RunReopened {} => self.reopen(event.time),
             EventKind::RunCancelling { .. } if planted!(GoesOnAfterCancel) => {}
             EventKind::RunCancelling { by, reason } => {
-                self.state.phase = Phase::Stopping { by: *by, reason: reason.clone() };
-                self.state.timers.clear();
-                self.state.ready.clear();
-                self.state.delayed.clear();
-                self.state.verdicts.clear();
-                self.state.is_idle = false;
+                self.begin_stop(*by, reason, event.time);
             }
             EventKind::RunSucceeded { .. } => self.end(event.time, Status::Succeeded),
             EventKind::RunFailed { error } => {
@@ -68,8 +65,14 @@ impl Run {
                 self.go_round(ix, *iteration)
             }
             EventKind::LoopIterated { iteration } => self.iterate(ix, *iteration, event.time),
+            EventKind::TaskWaiting(Waiting::Failure { error, lost, usage }) => {
+                self.pause(ix, event, error, *lost, *usage);
+            }
             EventKind::TaskWaiting(waiting) => self.begin_waiting(ix, waiting, event.time),
-            EventKind::TaskSignaled { .. } => self.state.is_idle = false,
+            EventKind::TaskSignaled { data, .. } => {
+                self.state.is_idle = false;
+                self.resume(ix, data, event.time);
+            }
             EventKind::TaskRetrying { error, due, lost, usage } => {
                 self.end_attempt(ix, event, *usage);
                 self.count_failure(ix, *lost);
@@ -88,14 +91,15 @@ impl Run {
                     // The loop that it ends has come to its end in the other run.
                     self.pass_on(ix);
                 } else {
-                    self.tell(ix);
+                    self.tell(ix, event.time);
                 }
             }
             EventKind::TaskFailed { error, lost, continue_with, usage } => {
                 self.end_attempt(ix, event, *usage);
                 self.count_failure(ix, *lost);
                 self.fail_task(ix, event.time, error, continue_with.as_ref());
-                self.tell(ix);
+                self.tell(ix, event.time);
+                self.weigh(ix);
             }
             EventKind::TaskSkipped { reason } => {
                 self.end_attempt(ix, event, Usage::default());
@@ -104,12 +108,14 @@ impl Run {
                     self.note_failure(ix);
                 }
                 if !planted!(ForgetsSkipCascade) {
-                    self.tell(ix);
+                    self.tell(ix, event.time);
                 }
+                self.stop_handling(ix);
             }
             EventKind::TaskCancelled { usage } => {
                 self.end_attempt(ix, event, *usage);
                 self.end_task(ix, event.time, Status::Cancelled);
+                self.close_stopped(ix);
             }
             _ => {}
         }
@@ -145,7 +151,7 @@ impl Run {
     }
 
     /// What every answer about a task does, whether or not an attempt was under way.
-    fn end_attempt(&mut self, ix: TaskIx, event: &Event, usage: Usage) {
+    pub(super) fn end_attempt(&mut self, ix: TaskIx, event: &Event, usage: Usage) {
         self.state.running.remove(&ix);
         self.state.awaiting.remove(&ix);
         self.state.waiting.remove(&ix);
@@ -162,7 +168,7 @@ impl Run {
         }
     }
 
-    fn count_failure(&mut self, ix: TaskIx, lost: Option<Loss>) {
+    pub(super) fn count_failure(&mut self, ix: TaskIx, lost: Option<Loss>) {
         let task = self.task_mut(ix);
         match lost {
             None | Some(Loss::Worker) => task.failures += 1,
@@ -175,49 +181,42 @@ impl Run {
     fn fail_task(&mut self, ix: TaskIx, time: Timestamp, error: &TaskError, continue_with: Option<&Payload>) {
         self.task_mut(ix).error = Some(error.clone());
         self.end_task(ix, time, Status::Failed);
-        match continue_with {
-            Some(output) => {
-                self.task_mut(ix).continues = true;
-                self.keep_output(ix, output);
-            }
-            None => self.note_failure(ix),
-        }
-        if planted!(ContinueCountsAsFailure) {
-            self.note_failure(ix);
-        }
-    }
-
-    /// A failure may fail the whole scope. That of a part is its task's own affair.
-    fn note_failure(&mut self, ix: TaskIx) {
-        if self.is_member(ix) {
-            let scope = self.task(ix).scope;
-            self.scope_mut(scope).failures.push(ix);
+        if let Some(output) = continue_with {
+            self.task_mut(ix).continues = true;
+            self.keep_output(ix, output);
         }
     }
 
     fn end_task(&mut self, ix: TaskIx, time: Timestamp, status: Status) {
-        self.state.verdicts.remove(&ix);
-        self.state.ready.remove(&ix);
-        if self.is_member(ix) {
-            let scope = self.task(ix).scope;
-            self.scope_mut(scope).open -= 1;
+        self.unschedule(ix);
+        match self.task(ix).parent {
+            None => {
+                let scope = self.task(ix).scope;
+                self.scope_mut(scope).open -= 1;
+            }
+            Some(whole) => {
+                if let Some(Parts::Instances { open, .. }) = &mut self.task_mut(whole).parts {
+                    *open -= 1;
+                }
+            }
+        }
+        if let Some(Parts::Iteration { current, .. }) = self.task(ix).parts {
+            let ended = self.task(current).finished_at;
+            let next = ended.map(|ended| ended.plus(self.pause_between(ix)));
+            if let Some(next) = next {
+                self.state.timers.remove(&(next, Timer::Iterate(ix)));
+            }
         }
         let task = self.task_mut(ix);
         task.status = status;
         task.finished_at = Some(time);
-        let (due, deadline_at) = (task.due.take(), task.deadline_at);
-        if let Some(due) = due {
-            self.state.delayed.remove(&(due, ix));
-        }
-        if let Some(deadline_at) = deadline_at {
-            self.state.timers.remove(&(deadline_at, Timer::Deadline(ix)));
-        }
     }
 
     fn keep_output(&mut self, ix: TaskIx, output: &Payload) {
         let task = self.task_mut(ix);
         // The parts of a task are read by it, once.
         task.output = (task.readers > 0 || task.parent.is_some()).then(|| output.clone());
+        self.drop_parts(ix);
     }
 
     pub(super) fn go_live(&mut self, now: Timestamp) {
@@ -230,9 +229,5 @@ impl Run {
         self.state.phase = Phase::Ended(status);
         self.state.finished_at = Some(time);
         self.state.timers.clear();
-    }
-
-    pub(super) fn arena(&self) -> impl Iterator<Item = TaskIx> + use<> {
-        (0..index(self.state.tasks.len())).map(TaskIx)
     }
 }

@@ -5,7 +5,7 @@ use super::{
     join::{Decision, EdgeEnd, Verdict},
     scope::{Scope, ScopeIx},
 };
-use crate::{event::SkipCode, status::Status};
+use crate::{event::SkipCode, outcome::TaskError, status::Status, time::Timestamp};
 
 impl Run {
     /// A task whose result stays reads nothing any more. Values without readers are dropped. (A task that failed or was
@@ -16,7 +16,7 @@ impl Run {
         }
         let plan = self.plan.clone();
         let node = plan.node(self.task(ix).node);
-        if node.is_in_loop {
+        if node.reads_again {
             return;
         }
         for &read in &node.reads {
@@ -31,13 +31,14 @@ impl Run {
 
     /// `ix` has ended: adds its outcome to the counters of each dependent and decides those that it decides, or sends the
     /// loop round that it ends. While the run is being stopped nobody is told; reopening makes up for it.
-    pub(super) fn tell(&mut self, ix: TaskIx) {
+    pub(super) fn tell(&mut self, ix: TaskIx, now: Timestamp) {
         if self.state.phase != Phase::Live {
+            self.close_stopped(ix);
             return;
         }
         if !self.is_member(ix) {
             self.task_mut(ix).told = true;
-            self.part_ended(ix);
+            self.part_ended(ix, now);
             return;
         }
         if self.goes_round(ix) {
@@ -45,6 +46,14 @@ impl Run {
             return;
         }
         self.pass_on(ix);
+    }
+
+    /// While the run is being stopped: a task of several parts has ended when they have.
+    pub(super) fn close_stopped(&mut self, ix: TaskIx) {
+        let Some(whole) = self.parent(ix).filter(|_| self.state.phase == Phase::Stopping) else { return };
+        if self.task(whole).status == Status::Running && !self.has_open_parts(whole) {
+            self.state.verdicts.insert(whole, Verdict::Cancel);
+        }
     }
 
     /// Lets the dependents of a task know how it ended.
@@ -84,16 +93,18 @@ impl Run {
             let to = self.sibling(ix, edge.to);
             let is_asked = self.task(ix).status != Status::Skipped && !planted!(IgnoresEdgeConditions);
             let when = edge.when.as_ref().filter(|_| is_asked);
-            let untaken = match when.map(|when| self.is_true(when, ix)) {
-                None | Some(Ok(true)) => None,
-                Some(Ok(false)) => Some(None),
+            let is_taken = match when.map(|when| self.is_true(when, ix)) {
+                None => true,
+                Some(Ok(holds)) => holds,
                 Some(Err(error)) => {
                     let place = format!("the condition of the edge from `{}`", self.task_id(ix));
-                    Some(Some(Box::new(self.no_answer(to, &place, &error))))
+                    let error = Box::new(self.no_answer(to, &place, &error));
+                    self.state.broken.insert((to, ix), error);
+                    false
                 }
             };
-            let end = if untaken.is_some() { EdgeEnd::Skipped } else { self.edge_end(ix) };
-            self.state.untaken.extend(untaken.map(|why| ((to, ix), why)));
+            let end = if is_taken { self.edge_end(ix) } else { EdgeEnd::Skipped };
+            self.state.untaken.extend((!is_taken).then_some((to, ix)));
             self.task_mut(to).counts.add(end);
         }
         self.release_reads(ix);
@@ -116,9 +127,8 @@ impl Run {
         if !untouched || self.state.verdicts.contains_key(&ix) || self.state.ready.contains(&ix) {
             return;
         }
-        let edges = self.state.untaken.range((ix, TaskIx(0))..=(ix, TaskIx(u32::MAX)));
-        if let Some(why) = edges.filter_map(|(_, why)| why.as_deref()).next() {
-            let verdict = Verdict::Fail(why.clone());
+        if let Some((_, why)) = self.state.broken.range((ix, TaskIx(0))..=(ix, TaskIx(u32::MAX))).next() {
+            let verdict = Verdict::Fail(TaskError::clone(why));
             self.state.verdicts.insert(ix, verdict);
             return;
         }

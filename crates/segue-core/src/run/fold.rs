@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Run;
+use super::{Run, join::Verdict};
 use crate::{
-    event::{Event, EventKind},
+    event::{Event, EventKind, Waiting},
     ids::{RunId, TaskId},
     payload::BlobRef,
     plan::Plan,
@@ -74,7 +74,11 @@ impl Fold {
         }
         let is_read = match (&self.run, &event.task_id) {
             (Some(run), Some(task)) => {
-                run.find(task).is_some_and(|ix| run.task(ix).readers > 0 || run.task(ix).parent.is_some())
+                let decides = matches!(event.kind, EventKind::TaskSignaled { .. });
+                run.find(task).is_some_and(|ix| {
+                    let task = run.task(ix);
+                    decides || task.readers > 0 || task.parent.is_some()
+                })
             }
             (_, None) => matches!(event.kind, EventKind::RunCreated(_)),
             (None, Some(_)) => false,
@@ -144,6 +148,13 @@ impl Run {
                 EventKind::TaskSucceeded { reused_from: None, .. } if status == Status::Pending => {
                     impossible("the task has not begun")
                 }
+                EventKind::TaskMapped { n } if !run_maps(self.state.verdicts.get(&ix), *n) => {
+                    impossible("`foreach` has other items")
+                }
+                EventKind::TaskWaiting(Waiting::Child { .. }) if status != Status::Running => {
+                    impossible("the task does not run")
+                }
+                EventKind::TaskWaiting(_) if status == Status::Waiting => impossible("the task waits already"),
                 EventKind::TaskSignaled { .. } if status != Status::Waiting => impossible("the task does not wait"),
                 _ => Ok(()),
             };
@@ -153,6 +164,7 @@ impl Run {
             EventKind::RunCreated(_) => impossible("the run exists already"),
             EventKind::RunReopened {} if !self.status().is_terminal() => impossible("the run has not ended"),
             EventKind::RunReopened {} => Ok(()),
+            EventKind::RunCancelling { .. } if self.is_stopping() => impossible("the run is being stopped already"),
             _ if self.status().is_terminal() => impossible("the run has ended"),
             kind if kind.ends_run() && !(self.state.running.is_empty() && self.state.awaiting.is_empty()) => {
                 impossible("a task still runs")
@@ -160,4 +172,8 @@ impl Run {
             _ => Ok(()),
         }
     }
+}
+
+fn run_maps(verdict: Option<&Verdict>, n: u32) -> bool {
+    matches!(verdict, Some(Verdict::Map(items)) if items.len() == n as usize)
 }

@@ -1,5 +1,9 @@
 //! Joins: which outcomes of its dependencies let a task run.
 
+use std::sync::Arc;
+
+use serde_json::Value;
+
 use crate::{
     event::{SkipCode, SkipReason},
     outcome::TaskError,
@@ -36,8 +40,8 @@ pub(super) enum Decision {
 pub(super) enum Verdict {
     Skip(SkipReason),
     Fail(TaskError),
-    /// `foreach` has this many items.
-    Map(u32),
+    /// `foreach` has these items.
+    Map(Vec<Arc<Value>>),
     /// The next iteration of `repeat`.
     Iterate,
     /// The members of a group.
@@ -48,6 +52,8 @@ pub(super) enum Verdict {
     Conclude,
     /// The body of a loop runs once more.
     Again,
+    /// All parts have ended, and the run is being stopped.
+    Cancel,
 }
 
 impl Counts {

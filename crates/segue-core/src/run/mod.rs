@@ -34,17 +34,23 @@ macro_rules! planted {
 
 mod answer;
 mod apply;
+mod attempt;
 mod decide;
+mod failure;
 mod fold;
 mod handle;
 mod identity;
 mod input;
 mod join;
 mod nest;
+mod pause;
 mod reopen;
 mod rerun;
+mod rounds;
 mod rows;
 mod scope;
+mod stage;
+mod stop;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -52,6 +58,7 @@ mod values;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -60,15 +67,21 @@ use serde_json::{Map, Value};
 pub use self::{
     fold::{Fold, FoldError},
     input::{Address, Command, Input, Rejected},
+    stage::FINALLY_SECONDS,
     values::Rendered,
 };
-use self::{join::Verdict, scope::Scope, task::Task};
+use self::{
+    join::Verdict,
+    scope::{Scope, ScopeIx},
+    stage::{Stage, Stop},
+    task::Task,
+};
 use crate::{
-    event::{CancelCause, Event, EventKind, RunCreated, Waiting},
+    event::{Event, EventKind, RunCreated, Waiting},
     ids::{RunId, TaskId},
     outcome::{TaskError, Usage},
     payload::Payload,
-    plan::{BlockIx, NodeIx, Plan, PlanNode},
+    plan::{NodeIx, Plan, PlanNode},
     status::Status,
     time::Timestamp,
 };
@@ -96,6 +109,11 @@ pub struct Run {
 struct State {
     version: u64,
     phase: Phase,
+    stage: Stage,
+    /// It is being stopped, or has been.
+    stop: Option<Stop>,
+    /// What the workflow's own nodes failed with, once they have all ended and another stage follows.
+    failure: Option<TaskError>,
     created: RunCreated,
     params: Arc<Map<String, Value>>,
     created_at: Timestamp,
@@ -123,9 +141,11 @@ struct State {
     /// Decided by a fact that is in the log, but not recorded yet: skips, and conditions that cannot be evaluated.
     /// Empty between two inputs.
     verdicts: BTreeMap<TaskIx, Verdict>,
-    /// Edges that were not taken when their source ended, as (target, source): their condition was false, or, with an
-    /// error, could not be evaluated.
-    untaken: BTreeMap<(TaskIx, TaskIx), Option<Box<TaskError>>>,
+    /// Edges that were not taken when their source ended, as (target, source): their condition was false, or could not
+    /// be evaluated.
+    untaken: BTreeSet<(TaskIx, TaskIx)>,
+    /// Those of them whose condition could not be evaluated.
+    broken: BTreeMap<(TaskIx, TaskIx), Box<TaskError>>,
 }
 
 /// Where a run stands.
@@ -133,11 +153,8 @@ struct State {
 enum Phase {
     Created,
     Live,
-    /// Nothing new starts; ends when nothing runs any more.
-    Stopping {
-        by: CancelCause,
-        reason: String,
-    },
+    /// Nothing new starts; the stage ends when nothing runs any more.
+    Stopping,
     Ended(Status),
 }
 
@@ -154,6 +171,8 @@ enum Timer {
     Iterate(TaskIx),
     /// The run has.
     Run,
+    /// The `finally` nodes of a run that is being stopped have.
+    Finally,
 }
 
 impl Run {
@@ -168,17 +187,24 @@ impl Run {
     }
 
     fn empty(plan: Arc<Plan>, id: RunId, created: RunCreated, created_at: Timestamp) -> Self {
-        let root = plan.block(BlockIx::ROOT);
-        let tasks: Vec<Task> = (0..root.len)
-            .map(|at| {
-                let node = plan.node(NodeIx(root.first.0 + index(at)));
-                Task::new(node.task_id.clone(), NodeIx(index(at)), node, plan.readers[at])
-            })
-            .collect();
-        let scopes = vec![Scope::new(BlockIx::ROOT, 0, root.len, None)];
+        let mut tasks = Vec::new();
+        let mut scopes = Vec::new();
+        for block in plan.top_blocks() {
+            let (scope, first) = (ScopeIx::top(block), plan.block(block).first);
+            scopes.push(Scope::new(block, first.0, plan.block(block).len, None));
+            for at in first.index()..first.index() + plan.block(block).len {
+                let node = plan.node(NodeIx(index(at)));
+                let mut task = Task::new(node.task_id.clone(), NodeIx(index(at)), node, plan.readers[at]);
+                task.scope = scope;
+                tasks.push(task);
+            }
+        }
         let state = State {
             version: 0,
             phase: Phase::Created,
+            stage: Stage::Main,
+            stop: None,
+            failure: None,
             params: params_of(&created.inputs),
             created,
             created_at,
@@ -197,7 +223,8 @@ impl Run {
             is_idle: false,
             timers: BTreeSet::new(),
             verdicts: BTreeMap::new(),
-            untaken: BTreeMap::new(),
+            untaken: BTreeSet::new(),
+            broken: BTreeMap::new(),
         };
         Self { plan, id, state }
     }
@@ -232,14 +259,15 @@ impl Run {
         match &self.state.phase {
             Phase::Created => Status::Pending,
             Phase::Live if self.state.is_idle => Status::Waiting,
-            Phase::Live | Phase::Stopping { .. } => Status::Running,
+            Phase::Live | Phase::Stopping => Status::Running,
             Phase::Ended(status) => *status,
         }
     }
 
-    /// Is it being stopped? Then what runs is no longer owed, and its end is awaited.
+    /// Is what runs being stopped? Then it is no longer owed, and its end is awaited. Not while the `finally` nodes of a
+    /// run that is being stopped run.
     pub const fn is_stopping(&self) -> bool {
-        matches!(self.state.phase, Phase::Stopping { .. })
+        matches!(self.state.phase, Phase::Stopping)
     }
 
     /// The node of a task.
@@ -302,8 +330,10 @@ impl Run {
     /// When the run wants to be woken: the next timer, or the next retry that is not due yet.
     pub fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let timer = self.state.timers.first().map(|&(time, _)| time);
+        let later = (Bound::Excluded((now, TaskIx(u32::MAX))), Bound::Unbounded);
         let retry =
-            self.state.delayed.iter().map(|&(time, _)| time).find(|&time| time > now || planted!(WakesInThePast));
+            if planted!(WakesInThePast) { self.state.delayed.first() } else { self.state.delayed.range(later).next() };
+        let retry = retry.map(|&(time, _)| time);
         timer.into_iter().chain(retry).min()
     }
 
@@ -317,7 +347,7 @@ impl Run {
     }
 
     fn find(&self, task: &TaskId) -> Option<TaskIx> {
-        let own = self.plan.by_id.get(task.as_str()).filter(|&&node| self.plan.node(node).block == BlockIx::ROOT);
+        let own = self.plan.by_id.get(task.as_str()).filter(|&&node| self.plan.is_top(node));
         own.map(|node| TaskIx(node.0)).or_else(|| self.state.added.get(task).copied())
     }
 

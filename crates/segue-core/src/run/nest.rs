@@ -13,11 +13,12 @@ use super::{
     task::{Layer, Parts, Task},
 };
 use crate::{
+    event::{Event, EventKind},
     expr::ExprError,
     ids::TaskId,
     outcome::{ErrorKind, TaskError},
     payload::Payload,
-    plan::{Items, LoopBack, NodeIx, Work},
+    plan::{Items, NodeIx, Work},
     spec::OnExhausted,
     status::Status,
     time::Timestamp,
@@ -36,7 +37,7 @@ impl Run {
     pub(super) fn enter(&mut self, ix: TaskIx) {
         let verdict = match (self.task(ix).layer, &self.node_of(ix).work) {
             (Layer::Map, _) => match self.items(ix) {
-                Ok(items) => Verdict::Map(index(items.len())),
+                Ok(items) => Verdict::Map(items),
                 Err(error) => Verdict::Fail(error),
             },
             (Layer::Repeat, _) => Verdict::Iterate,
@@ -73,25 +74,25 @@ impl Run {
 
     /// `task.mapped`: one instance an item, of which `parallelism` begin.
     pub(super) fn map(&mut self, ix: TaskIx, now: Timestamp) {
-        self.state.verdicts.remove(&ix);
+        let Some(Verdict::Map(items)) = self.state.verdicts.remove(&ix) else { return };
         self.begin(ix, now);
-        let items = self.items(ix).unwrap_or_default();
         let (first, id) = (TaskIx(index(self.state.tasks.len())), self.task_id(ix).clone());
         for number in 0..items.len() {
             self.add_part(ix, TaskId::new(format!("{id}[{number}]")), index(number));
         }
         let queue: VecDeque<TaskIx> = (0..index(items.len())).map(|at| TaskIx(first.0 + at)).collect();
         let open = items.len();
-        self.task_mut(ix).parts = Some(Parts::Instances { items, first, queue, live: 0, open });
-        self.begin_instances(ix);
+        self.task_mut(ix).parts = Some(Parts::Instances { items, first, len: index(open), queue, live: 0, open });
+        self.begin_instances(ix, now);
     }
 
     /// Begins instances as far as `parallelism` allows; without any left, the task has its result.
-    pub(super) fn begin_instances(&mut self, ix: TaskIx) {
+    pub(super) fn begin_instances(&mut self, ix: TaskIx, now: Timestamp) {
         let most = self.node_of(ix).foreach.as_ref().map_or(1, |foreach| foreach.parallelism);
         while let Some(next) = self.next_instance(ix, most) {
-            if self.task(next).status == Status::Pending {
-                self.enter(next);
+            match self.task(next).parts {
+                None => self.enter(next),
+                Some(_) => self.revive(vec![next], now),
             }
         }
         if matches!(self.task(ix).parts, Some(Parts::Instances { open: 0, .. })) {
@@ -109,6 +110,14 @@ impl Run {
         Some(next)
     }
 
+    pub(super) fn next_iteration(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
+        let iteration = match &self.task(ix).parts {
+            Some(Parts::Iteration { number, .. }) => number + 1,
+            _ => 1,
+        };
+        self.record_about(events, now, ix, None, EventKind::LoopIterated { iteration });
+    }
+
     /// `loop.iterated` of a `repeat`: iteration `number` begins.
     pub(super) fn iterate(&mut self, ix: TaskIx, number: u32, now: Timestamp) {
         self.state.verdicts.remove(&ix);
@@ -118,7 +127,9 @@ impl Run {
                 let last = self.task(*current);
                 let (output, due) =
                     (last.output.clone(), last.finished_at.map(|ended| ended.plus(self.pause_between(ix))));
+                let current = *current;
                 self.state.timers.remove(&(due.unwrap_or(now), Timer::Iterate(ix)));
+                self.task_mut(current).output = None;
                 output
             }
             _ => None,
@@ -146,8 +157,48 @@ impl Run {
             self.add(task);
         }
         self.task_mut(ix).parts = Some(Parts::Group(scope));
+        self.time_group(ix, now);
         self.begin_scope(scope);
         self.close_scope(scope);
+    }
+
+    /// The `timeout_seconds` of a group count from its beginning, and again when it goes on after its end.
+    pub(super) fn time_group(&mut self, ix: TaskIx, now: Timestamp) {
+        let timeout_at = self.node_of(ix).timeout.map(|span| now.plus(span));
+        self.task_mut(ix).timeout_at = timeout_at;
+        self.state.timers.extend(timeout_at.map(|time| (time, Timer::Attempt(ix))));
+    }
+
+    /// The parts of a task that have begun or may begin; of a `repeat` only the iteration that is under way.
+    pub(super) fn parts_of(&self, ix: TaskIx) -> Vec<TaskIx> {
+        match &self.task(ix).parts {
+            Some(Parts::Group(scope)) => self.scope(*scope).members().collect(),
+            Some(Parts::Instances { first, len, .. }) => (first.0..first.0 + len).map(TaskIx).collect(),
+            Some(Parts::Iteration { current, .. }) => vec![*current],
+            None => Vec::new(),
+        }
+    }
+
+    /// The result of a task is all that is wanted of its parts.
+    pub(super) fn drop_parts(&mut self, ix: TaskIx) {
+        for part in self.parts_of(ix) {
+            self.task_mut(part).output = None;
+        }
+        match &mut self.task_mut(ix).parts {
+            Some(Parts::Instances { items, .. }) => *items = Vec::new(),
+            Some(Parts::Iteration { previous, .. }) => *previous = None,
+            _ => {}
+        }
+    }
+
+    /// Has a part of it not ended?
+    pub(super) fn has_open_parts(&self, ix: TaskIx) -> bool {
+        match &self.task(ix).parts {
+            Some(Parts::Group(scope)) => self.scope(*scope).open > 0,
+            Some(Parts::Instances { open, .. }) => *open > 0,
+            Some(Parts::Iteration { current, .. }) => !self.task(*current).status.is_terminal(),
+            None => false,
+        }
     }
 
     fn add_part(&mut self, ix: TaskIx, id: TaskId, number: u32) -> TaskIx {
@@ -174,15 +225,15 @@ impl Run {
     }
 
     /// An instance or an iteration has ended: the next begins, or the whole has ended.
-    pub(super) fn part_ended(&mut self, part: TaskIx) {
+    pub(super) fn part_ended(&mut self, part: TaskIx, now: Timestamp) {
         let parent = self.task(part).parent.expect("a part has a whole");
         if self.task(parent).status != Status::Running {
             return;
         }
         match &mut self.task_mut(parent).parts {
-            Some(Parts::Instances { live, open, .. }) => {
-                (*live, *open) = (*live - 1, *open - 1);
-                self.begin_instances(parent);
+            Some(Parts::Instances { live, .. }) => {
+                *live -= 1;
+                self.begin_instances(parent, now);
             }
             Some(Parts::Iteration { number, .. }) => {
                 let number = *number;
@@ -192,7 +243,7 @@ impl Run {
         }
     }
 
-    fn pause_between(&self, ix: TaskIx) -> Duration {
+    pub(super) fn pause_between(&self, ix: TaskIx) -> Duration {
         self.node_of(ix).repeat.as_ref().map_or(Duration::ZERO, |repeat| repeat.delay)
     }
 
@@ -232,8 +283,8 @@ impl Run {
                 Some(error) => Err(error),
                 None => self.outputs(*scope),
             },
-            Some(Parts::Instances { items, first, .. }) => {
-                let parts = (0..index(items.len())).map(|at| TaskIx(first.0 + at));
+            Some(Parts::Instances { first, len, .. }) => {
+                let parts = (first.0..first.0 + len).map(TaskIx);
                 match parts.clone().find(|&part| !self.task(part).is_kept()) {
                     Some(failed) => Err(self.error_of_part(failed)),
                     None => Ok(Payload::new(parts.map(|part| Value::clone(&self.value(part))).collect())),
@@ -263,76 +314,6 @@ impl Run {
         error.message = format!("{}: {}", self.task_id(part), error.message);
         error.retryable = false;
         error
-    }
-
-    /// The loop that ends at this task, if it is to go round again.
-    pub(super) fn goes_round(&self, ix: TaskIx) -> bool {
-        let Some(back) = &self.node_of(ix).loop_back else { return false };
-        let task = self.task(ix);
-        task.status == Status::Succeeded
-            && task.round < back.most
-            && matches!(self.wants_round(ix, back, None), Ok(true))
-    }
-
-    /// Does the condition of the loop edge hold? `output` stands for a result that is not recorded yet.
-    pub(super) fn wants_round(&self, ix: TaskIx, back: &LoopBack, output: Option<&Payload>) -> Result<bool, ExprError> {
-        let Some(when) = &back.when else { return Ok(true) };
-        let mut scope = self.scope_for(ix, when.references());
-        if let Some(value) = output.and_then(Payload::value) {
-            let own = &self.node_of(ix).id;
-            for (_, view) in scope.nodes.iter_mut().filter(|(id, _)| id == own) {
-                (view.output, view.status) = (value.clone(), Status::Succeeded);
-            }
-        }
-        when.is_true(&scope)
-    }
-
-    /// `loop.iterated` of a loop edge: every task of the body starts over.
-    pub(super) fn go_round(&mut self, ix: TaskIx, round: u32) {
-        self.state.verdicts.remove(&ix);
-        let plan = self.plan.clone();
-        let Some(back) = &plan.node(self.task(ix).node).loop_back else { return };
-        let body: Vec<TaskIx> = back.body.iter().map(|&node| self.sibling(ix, node)).collect();
-        let scope = self.task(ix).scope;
-        for &inside in &body {
-            if self.task(inside).status.is_terminal() {
-                self.scope_mut(scope).open += 1;
-            }
-            let node = plan.node(self.task(inside).node);
-            self.task_mut(inside).reset(node);
-            self.task_mut(inside).round = round;
-            self.task_mut(inside).laps += 1;
-            self.state.ready.remove(&inside);
-            self.state.verdicts.remove(&inside);
-        }
-        self.scope_mut(scope).failures.retain(|failed| !body.contains(failed));
-        self.state.untaken.retain(|(_, from), _| !body.contains(from));
-        for &inside in &body {
-            self.recount(inside);
-        }
-        for &inside in &body {
-            self.decide(inside);
-        }
-    }
-
-    /// What is under way inside a task, from the outside in.
-    pub(super) fn parts_under_way(&self, ix: TaskIx) -> Vec<TaskIx> {
-        let mut found = Vec::new();
-        let mut open = vec![ix];
-        while let Some(ix) = open.pop() {
-            let parts: Vec<TaskIx> = match &self.task(ix).parts {
-                Some(Parts::Group(scope)) => self.scope(*scope).members().collect(),
-                Some(Parts::Instances { items, first, .. }) => {
-                    (0..index(items.len())).map(|at| TaskIx(first.0 + at)).collect()
-                }
-                Some(Parts::Iteration { current, .. }) => vec![*current],
-                None => Vec::new(),
-            };
-            let live: Vec<TaskIx> = parts.into_iter().filter(|&part| !self.task(part).status.is_terminal()).collect();
-            found.extend(&live);
-            open.extend(live);
-        }
-        found
     }
 }
 

@@ -3,32 +3,67 @@
 use super::{
     Run, TaskIx,
     join::{Counts, EdgeEnd},
-    task::Parts,
+    scope::ScopeIx,
+    stage::Stage,
+    task::{Layer, Parts},
 };
-use crate::{status::Status, time::Timestamp};
+use crate::{plan::Work, status::Status, time::Timestamp};
 
 impl Run {
-    /// What has no result that stays starts over; a task of several parts goes on with those that have none. Costs the
-    /// run's tasks once.
+    /// An ended run goes on. Costs the run's tasks once.
     pub(super) fn reopen(&mut self, now: Timestamp) {
-        self.state.finished_at = None;
-        self.state.error = None;
+        let state = &mut self.state;
+        (state.finished_at, state.error, state.stop, state.failure) = (None, None, None, None);
+        state.stage = Stage::Main;
         self.go_live(now);
-        let open: Vec<TaskIx> = self.arena().filter(|&ix| self.is_reopened(ix)).collect();
+        for scope in self.top_scopes().filter(|&scope| scope != ScopeIx::ROOT) {
+            self.rewind(scope);
+        }
+        self.revive(self.scope(ScopeIx::ROOT).members().collect(), now);
+    }
+
+    /// The nodes of a later stage run again from their beginning: they belong to the end of the run.
+    fn rewind(&mut self, scope: ScopeIx) {
+        let plan = self.plan.clone();
+        for ix in self.scope(scope).members() {
+            self.forget_edges(ix);
+            let node = plan.node(self.task(ix).node);
+            self.task_mut(ix).reset(node);
+        }
+        let scope = self.scope_mut(scope);
+        scope.open = scope.len as usize;
+        scope.failures.clear();
+    }
+
+    /// Of these tasks and what is inside them, all that has no result that stays starts over; a task of several parts
+    /// goes on with those that have none. They are all members of one scope, or one task of any kind.
+    pub(super) fn revive(&mut self, tasks: Vec<TaskIx>, now: Timestamp) {
+        let (mut open, mut members, mut untold) = (Vec::new(), Vec::new(), Vec::new());
+        let mut left: Vec<(TaskIx, bool)> = tasks.into_iter().map(|ix| (ix, true)).collect();
+        while let Some((ix, is_asked)) = left.pop() {
+            members.extend(self.is_member(ix).then_some(ix));
+            if self.stays(ix) {
+                untold.extend((self.is_member(ix) && !self.task(ix).told).then_some(ix));
+                continue;
+            }
+            let is_instance = matches!(&self.task(ix).parent, Some(whole) if self.task(*whole).layer == Layer::Map);
+            if is_instance && !is_asked && self.task(ix).parts.is_some() {
+                self.suspend(ix);
+                continue;
+            }
+            open.push(ix);
+            left.extend(self.parts_of(ix).into_iter().map(|part| (part, false)));
+        }
+        open.sort_unstable();
         for &ix in &open {
             self.start_over(ix, now);
         }
-        let told: Vec<bool> = self.state.tasks.iter().map(|task| task.told).collect();
-        self.state.untaken.retain(|(_, from), _| told[from.index()]);
-        for ix in self.arena() {
-            if self.is_member(ix) {
-                self.recount(ix);
-            }
+        for ix in members {
+            self.recount(ix);
         }
-        for ix in self.arena() {
-            if self.is_member(ix) && self.task(ix).is_kept() && !told[ix.index()] && self.is_current(ix) {
-                self.count_for_dependents(ix);
-            }
+        untold.sort_unstable();
+        for ix in untold {
+            self.count_for_dependents(ix);
         }
         for &ix in &open {
             if self.is_member(ix) && self.task(ix).status == Status::Pending {
@@ -36,42 +71,29 @@ impl Run {
             }
         }
         for &ix in &open {
-            self.go_on(ix);
+            self.go_on(ix, now);
         }
     }
 
-    /// Is it, and all that it is part of, without a result that stays?
-    fn is_reopened(&self, ix: TaskIx) -> bool {
-        let is_over = !self.task(ix).is_kept() || (planted!(ReopenRunsSuccessesAgain) && self.task(ix).attempt > 0);
-        is_over && self.is_current(ix)
+    fn stays(&self, ix: TaskIx) -> bool {
+        self.task(ix).is_kept() && !(planted!(ReopenRunsSuccessesAgain) && self.task(ix).attempt > 0)
     }
 
-    /// Is it a part of what is being reopened, and not of an earlier round, or of something whose result stays?
-    fn is_current(&self, ix: TaskIx) -> bool {
-        let mut part = ix;
-        while let Some(whole) = self.parent(part) {
-            let holds = match &self.task(whole).parts {
-                Some(Parts::Group(scope)) => self.task(part).scope == *scope,
-                Some(Parts::Instances { items, first, .. }) => {
-                    (first.0..first.0 + super::index(items.len())).contains(&part.0)
-                }
-                Some(Parts::Iteration { current, .. }) => *current == part,
-                None => false,
-            };
-            if !holds || self.task(whole).is_kept() {
-                return false;
-            }
-            part = whole;
-        }
-        true
+    /// An instance of several parts goes on when it is its turn.
+    fn suspend(&mut self, ix: TaskIx) {
+        let task = self.task_mut(ix);
+        (task.status, task.finished_at, task.error, task.told) = (Status::Pending, None, None, false);
     }
 
     fn start_over(&mut self, ix: TaskIx, now: Timestamp) {
         let plan = self.plan.clone();
         if self.is_member(ix) {
-            let scope = self.task(ix).scope;
-            self.scope_mut(scope).open += 1;
-            self.scope_mut(scope).failures.clear();
+            self.forget_failure(ix);
+            self.forget_edges(ix);
+            if self.task(ix).status.is_terminal() {
+                let scope = self.task(ix).scope;
+                self.scope_mut(scope).open += 1;
+            }
         }
         if self.task(ix).parts.is_none() {
             let node = plan.node(self.task(ix).node);
@@ -82,25 +104,36 @@ impl Run {
         let task = self.task_mut(ix);
         (task.finished_at, task.error, task.deadline_at, task.told) = (None, None, None, false);
         self.begin(ix, now);
+        if self.task(ix).layer == Layer::Work && matches!(plan.node(self.task(ix).node).work, Work::Group(_)) {
+            self.time_group(ix, now);
+        }
     }
 
     /// A task of several parts goes on with those that are left.
-    fn go_on(&mut self, ix: TaskIx) {
-        match self.task(ix).parts.clone() {
-            Some(Parts::Group(scope)) => self.close_scope(scope),
-            Some(Parts::Instances { items, first, .. }) => {
-                let parts = (first.0..first.0 + super::index(items.len())).map(TaskIx);
-                let left: std::collections::VecDeque<TaskIx> =
-                    parts.filter(|&part| !self.task(part).is_kept()).collect();
-                let open = left.len();
-                self.task_mut(ix).parts = Some(Parts::Instances { items, first, queue: left, live: 0, open });
-                self.begin_instances(ix);
+    fn go_on(&mut self, ix: TaskIx, now: Timestamp) {
+        let left: Vec<TaskIx> = match &self.task(ix).parts {
+            Some(Parts::Instances { .. }) => self.parts_of(ix).into_iter().filter(|&part| !self.stays(part)).collect(),
+            _ => Vec::new(),
+        };
+        match &mut self.task_mut(ix).parts {
+            Some(Parts::Group(scope)) => {
+                let scope = *scope;
+                self.close_scope(scope);
             }
-            Some(Parts::Iteration { current, .. }) if self.task(current).is_kept() => self.part_ended(current),
-            Some(Parts::Iteration { current, .. }) if self.task(current).status == Status::Pending => {
-                self.enter(current)
+            Some(Parts::Instances { queue, live, open, .. }) => {
+                (*live, *open) = (0, left.len());
+                *queue = left.into();
+                self.begin_instances(ix, now);
             }
-            _ => {}
+            Some(Parts::Iteration { current, .. }) => {
+                let current = *current;
+                match self.task(current).status {
+                    Status::Pending => self.enter(current),
+                    _ if self.task(current).is_kept() => self.part_ended(current, now),
+                    _ => {}
+                }
+            }
+            None => {}
         }
     }
 
@@ -114,9 +147,22 @@ impl Run {
             if !self.task(from).told {
                 continue;
             }
-            let untaken = self.state.untaken.contains_key(&(ix, from));
+            let untaken = self.state.untaken.contains(&(ix, from));
             counts.add(if untaken { EdgeEnd::Skipped } else { self.edge_end(from) });
         }
         self.task_mut(ix).counts = counts;
+    }
+
+    /// Nothing is known of the edges that lead from a task which starts over.
+    pub(super) fn forget_edges(&mut self, ix: TaskIx) {
+        if !self.task(ix).told {
+            return;
+        }
+        let plan = self.plan.clone();
+        for edge in &plan.node(self.task(ix).node).dependents {
+            let to = self.sibling(ix, edge.to);
+            self.state.untaken.remove(&(to, ix));
+            self.state.broken.remove(&(to, ix));
+        }
     }
 }

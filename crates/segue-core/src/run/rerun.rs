@@ -59,6 +59,7 @@ impl Run {
     fn takeable(&self, taken: BTreeMap<TaskId, Payload>) -> BTreeMap<TaskIx, Payload> {
         let mut taken: BTreeMap<TaskIx, Payload> =
             taken.into_iter().filter_map(|(task, output)| Some((self.find(&task)?, output))).collect();
+        taken.retain(|&ix, _| self.task(ix).scope == ScopeIx::ROOT);
         for ix in self.scope(ScopeIx::ROOT).members() {
             let Some(back) = &self.node_of(ix).loop_back else { continue };
             let body = back.body.iter().map(|&node| self.sibling(ix, node));

@@ -1,6 +1,6 @@
 //! The summary that stores keep beside the log: a view of the state, written in the commit that changes it.
 
-use super::{Phase, Run, TaskIx, scope::ScopeIx};
+use super::{Run, TaskIx};
 use crate::{
     event::Event,
     ports::{RunRow, TaskRow},
@@ -10,20 +10,24 @@ impl Run {
     /// The run's row.
     pub fn run_row(&self) -> RunRow {
         let state = &self.state;
+        let (total, open) = self
+            .top_scopes()
+            .map(|scope| self.scope(scope))
+            .fold((0, 0), |(total, open), scope| (total + scope.len, open + count(scope.open)));
         RunRow {
             run_id: self.id,
             workflow_id: self.plan.workflow_id().clone(),
             workflow_hash: self.plan.hash(),
             status: self.status(),
-            cancelling: matches!(state.phase, Phase::Stopping { .. }),
+            cancelling: state.stop.is_some() && !self.status().is_terminal(),
             version: state.version,
             created_at: state.created_at,
             started_at: state.started_at,
             finished_at: state.finished_at,
             error: state.error.clone(),
             usage: state.usage,
-            tasks_total: self.scope(ScopeIx::ROOT).len,
-            tasks_done: self.scope(ScopeIx::ROOT).len - count(self.scope(ScopeIx::ROOT).open),
+            tasks_total: total,
+            tasks_done: total - open,
             labels: self.plan.labels().clone(),
             parent: state.created.parent.as_ref().map(|link| link.run_id),
         }
@@ -41,9 +45,11 @@ impl Run {
         changed.map(|ix| self.task_row(ix)).collect()
     }
 
-    /// The rows of all tasks, in the order of the plan.
+    /// The rows of all tasks, in the order of the plan. Of tasks that were made again: the last.
     pub fn all_task_rows(&self) -> Vec<TaskRow> {
-        (0..self.state.tasks.len()).map(|ix| self.task_row(TaskIx(count(ix)))).collect()
+        let all = (0..count(self.state.tasks.len())).map(TaskIx);
+        let current = all.filter(|&ix| self.find(self.task_id(ix)) == Some(ix));
+        current.map(|ix| self.task_row(ix)).collect()
     }
 
     fn task_row(&self, ix: TaskIx) -> TaskRow {

@@ -1,5 +1,7 @@
 //! Scopes: the tasks of one block of nodes, side by side.
 
+use std::collections::BTreeSet;
+
 use super::{Run, TaskIx};
 use crate::plan::{BlockIx, NodeIx, Plan};
 
@@ -9,6 +11,11 @@ pub(super) struct ScopeIx(pub(super) u32);
 
 impl ScopeIx {
     pub(super) const ROOT: Self = Self(0);
+
+    /// The scope of a block that the workflow itself has: its nodes, or those of a later stage.
+    pub(super) const fn top(block: BlockIx) -> Self {
+        Self(block.0)
+    }
 }
 
 /// One instance of a block: the workflow's own, or of a group that has begun. Its tasks lie together in the arena.
@@ -21,13 +28,13 @@ pub(super) struct Scope {
     pub(super) owner: Option<TaskIx>,
     /// Members that have not ended.
     pub(super) open: usize,
-    /// Members that may fail the whole, in the order in which it happened.
-    pub(super) failures: Vec<TaskIx>,
+    /// Members that failed, and nothing handles it or may still do so, with the `seq` of the fact.
+    pub(super) failures: BTreeSet<(u64, TaskIx)>,
 }
 
 impl Scope {
     pub(super) fn new(block: BlockIx, base: u32, len: usize, owner: Option<TaskIx>) -> Self {
-        Self { block, base, len: super::index(len), owner, open: len, failures: Vec::new() }
+        Self { block, base, len: super::index(len), owner, open: len, failures: BTreeSet::new() }
     }
 
     /// The task of a node of this block.
@@ -53,11 +60,21 @@ impl Run {
         self.scope(self.task(ix).scope)
     }
 
-    /// The task of `node` as `ix` sees it: in its own scope, or in one around it.
+    /// The scopes that the workflow itself has.
+    pub(super) fn top_scopes(&self) -> impl Iterator<Item = ScopeIx> + use<> {
+        self.plan.top_blocks().map(ScopeIx::top)
+    }
+
+    /// The task of `node` as `ix` sees it: in its own scope, in one around it, or, from a later stage, among the
+    /// workflow's own.
     pub(super) fn visible(&self, ix: TaskIx, node: NodeIx) -> Option<TaskIx> {
         let mut scope = self.scope_of(ix);
         while scope.block != self.plan.node(node).block {
-            scope = self.scope_of(scope.owner?);
+            scope = match scope.owner {
+                Some(owner) => self.scope_of(owner),
+                None if scope.block != BlockIx::ROOT => self.scope(ScopeIx::ROOT),
+                None => return None,
+            };
         }
         Some(scope.member(&self.plan, node))
     }

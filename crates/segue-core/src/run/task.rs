@@ -54,8 +54,10 @@ impl Layer {
 pub(super) enum Parts {
     /// One an item, side by side.
     Instances {
+        /// Dropped when the whole has its result.
         items: Vec<Arc<Value>>,
         first: TaskIx,
+        len: u32,
         /// Instances that have not begun, in order.
         queue: VecDeque<TaskIx>,
         /// Instances that have begun and not ended.
@@ -110,6 +112,8 @@ pub(super) struct Task {
     pub(super) continues: bool,
     /// Its dependents have counted how it ended.
     pub(super) told: bool,
+    /// Of a member that failed: the dependents that have handled it or may still do so.
+    pub(super) handlers: u32,
     /// Nodes that may still read its output; the run's own outputs count as one.
     pub(super) readers: u32,
     pub(super) usage: Usage,
@@ -143,6 +147,7 @@ impl Task {
             error: None,
             continues: false,
             told: false,
+            handlers: 0,
             readers,
             usage: Usage::default(),
         }

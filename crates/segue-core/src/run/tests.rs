@@ -1,8 +1,11 @@
 //! The kernel's rules, one test a rule: a workflow, what the world does, and the log that must come out.
 
+mod child;
 mod found;
 mod nest;
+mod pause;
 mod rows;
+mod stages;
 
 use std::{sync::Arc, time::Duration};
 

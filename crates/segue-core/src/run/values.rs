@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Run, TaskIx, join::EdgeEnd, scope::ScopeIx, task::Parts};
+use super::{Run, TaskIx, join::EdgeEnd, scope::ScopeIx, stage::Stage, task::Parts};
 use crate::{
     event::{SkipCode, SkipReason},
     expr::{ExprError, Expression, NodeView, References, RunView, Scope, Template},
@@ -12,6 +12,7 @@ use crate::{
     outcome::{ErrorKind, TaskError},
     payload::Payload,
     plan::Outputs,
+    spec::Join,
     status::Status,
 };
 
@@ -76,7 +77,7 @@ impl Run {
         let node = self.node_of(ix);
         let Some(template) = &node.continue_with else { return Ok(None) };
         let mut scope = self.scope_for(ix, template.references());
-        scope.extra.push(("error", Arc::new(error_value(error))));
+        scope.extra.insert(0, ("error", Arc::new(error_value(error))));
         template.render(&scope).map(|value| Some(Payload::from_arc(value))).map_err(|wrong| {
             let message = format!("on_failure.output of `{}`: {wrong} (after: {error})", node.id);
             TaskError::new(ErrorKind::InvalidInput, message)
@@ -112,11 +113,7 @@ impl Run {
             let seen = self.visible(ix, *self.plan.by_id.get(id)?)?;
             Some((id.clone(), self.view(seen)))
         });
-        let status = match self.status() {
-            // The run's outputs are rendered when all tasks have ended and the end itself is not recorded yet.
-            Status::Pending | Status::Waiting => Status::Running,
-            status => status,
-        };
+        let status = if references.names.contains("run") { self.status_for(ix) } else { Status::Running };
         Scope {
             params: self.state.params.clone(),
             run: RunView { id: self.id.to_string(), workflow_id: self.plan.workflow_id.to_string(), status },
@@ -125,7 +122,34 @@ impl Run {
         }
     }
 
-    /// `item` and `index` of the nearest instance around `ix`, `iteration` and `previous` of the nearest iteration.
+    /// Where the run stands, for an expression of `ix`: it runs. At its end it is what it will be.
+    fn status_for(&self, ix: TaskIx) -> Status {
+        match self.stage_around(ix) {
+            Stage::Main => Status::Running,
+            Stage::Failure | Stage::Finally => self.fate(),
+        }
+    }
+
+    fn stage_around(&self, ix: TaskIx) -> Stage {
+        let mut scope = self.task(ix).scope;
+        while let Some(owner) = self.scope(scope).owner {
+            scope = self.task(owner).scope;
+        }
+        self.stage_of(scope).unwrap_or(Stage::Main)
+    }
+
+    /// The failure that a member with `any_failure` is about: the first one of its dependencies.
+    fn failure_before(&self, ix: TaskIx) -> Option<Arc<Value>> {
+        let incoming = self.node_of(ix).incoming.iter().map(|edge| self.sibling(ix, edge.from));
+        let failed = incoming.filter(|&from| self.task(from).told && self.edge_end(from) == EdgeEnd::Failed);
+        let first = failed.min_by_key(|&from| self.task(from).result_seq)?;
+        let mut error = self.task(first).error.clone()?;
+        error.node = Some(self.node_of(first).id.clone());
+        Some(Arc::new(error_value(&error)))
+    }
+
+    /// `item` and `index` of the nearest instance around `ix`, `iteration` and `previous` of the nearest iteration, `error` of
+    /// the nearest failure that is being handled.
     fn surroundings(&self, ix: TaskIx) -> Vec<(&'static str, Arc<Value>)> {
         let mut found: Vec<(&'static str, Arc<Value>)> = Vec::new();
         let mut add = |name, value: &dyn Fn() -> Arc<Value>| {
@@ -150,7 +174,13 @@ impl Run {
                 }
                 _ => {}
             }
+            if self.is_member(ix) && self.node_of(ix).join == Join::AnyFailure {
+                add("error", &|| self.failure_before(ix).unwrap_or_default());
+            }
             part = self.parent(ix);
+        }
+        if self.stage_around(ix) != Stage::Main {
+            add("error", &|| self.state.failure.as_ref().map(|error| Arc::new(error_value(error))).unwrap_or_default());
         }
         found
     }
@@ -185,7 +215,7 @@ impl Run {
         let because = decisive.and_then(|end| {
             let mut dependencies = node.incoming.iter().map(|edge| self.sibling(ix, edge.from));
             let found = dependencies.find(|&from| {
-                let untaken = self.state.untaken.contains_key(&(ix, from));
+                let untaken = self.state.untaken.contains(&(ix, from));
                 self.task(from).told && if untaken { EdgeEnd::Skipped } else { self.edge_end(from) } == end
             });
             found.map(|from| self.node_of(from).id.clone())

@@ -305,8 +305,8 @@ fn a_cancel_ends_waiting_and_parts_too() {
     world.start("m[0]").cancel().end("m[0]", TaskOutcome::success(json!(1)));
     story(
         &world,
-        "waiting:ask mapped:m started:m[0]@1 run.cancelling cancelled:ask cancelled:m cancelled:m[1] cancelled:m[2]
-         succeeded:m[0]@1 run.cancelled",
+        "waiting:ask mapped:m started:m[0]@1 run.cancelling cancelled:ask cancelled:m[1] cancelled:m[2]
+         succeeded:m[0]@1 cancelled:m run.cancelled",
     );
     world.input(Input::Reopen).expect("it was cancelled");
     assert_eq!(world.ready(), ["m[1]", "m[2]"]);
