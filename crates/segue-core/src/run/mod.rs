@@ -86,6 +86,12 @@ use crate::{
     time::Timestamp,
 };
 
+#[cfg(test)]
+thread_local! {
+    /// Looks at tasks, for the test of what a run costs.
+    static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A task's place in the arena of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaskIx(u32);
@@ -352,10 +358,14 @@ impl Run {
     }
 
     fn task(&self, ix: TaskIx) -> &Task {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
         &self.state.tasks[ix.index()]
     }
 
     fn task_mut(&mut self, ix: TaskIx) -> &mut Task {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
         &mut self.state.tasks[ix.index()]
     }
 

@@ -49,7 +49,7 @@ impl Run {
                 },
             };
             if run.task(next).status.is_terminal() && run.task(next).scope == ScopeIx::ROOT && run.is_member(next) {
-                begun.extend(run.node_of(next).dependents.iter().map(|edge| run.sibling(next, edge.to)));
+                begun.extend(run.node_of(next).dependents.iter().rev().map(|edge| run.sibling(next, edge.to)));
             }
         }
         run.settle(&mut events, now);

@@ -4,8 +4,10 @@ mod child;
 mod found;
 mod nest;
 mod pause;
+mod reuse;
 mod rows;
 mod stages;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
