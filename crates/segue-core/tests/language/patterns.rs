@@ -52,7 +52,7 @@ fn story(world: &World, expected: &str) {
 }
 
 fn signal(world: &mut World, event: &str, data: Value) -> Result<(), Rejected> {
-    world.input(Input::Signal { to: Address::Event(event.to_owned()), data })
+    world.input(Input::Signal { to: Address::Event(event.to_owned()), data, request: None })
 }
 
 /// The tasks that a run has skipped.
