@@ -4,13 +4,19 @@
 mod support;
 
 mod adapters;
+mod answers;
+mod cache;
 mod chaos;
+mod children;
+mod children_lost;
 mod faults;
+mod finally;
 mod flow;
 mod leases;
 mod observe;
 mod pass;
 mod requests;
+mod rerun;
 mod secrets;
 mod shutdown;
 mod writes;
