@@ -8,7 +8,7 @@ use std::{
 
 use segue_core::{
     ids::WorkflowId,
-    spec::{ChildSpec, Diagnostic, Severity, TaskNode, WorkflowOnFailure, WorkflowSpec, codes, resolve_inputs},
+    spec::{ChildSpec, Diagnostic, Severity, WorkflowSpec, codes, resolve_inputs},
 };
 use serde_json::Value;
 
@@ -149,25 +149,13 @@ fn id_of(text: &str) -> Option<String> {
 
 /// The nodes that run other workflows, wherever they stand.
 fn children_of(spec: &WorkflowSpec) -> Vec<ChildNode<'_>> {
-    let mut found = Vec::new();
-    collect(&spec.nodes, "/nodes", &mut found);
-    if let Some(WorkflowOnFailure::Nodes(nodes)) = &spec.on_failure {
-        collect(nodes, "/on_failure", &mut found);
-    }
-    collect(&spec.finally, "/finally", &mut found);
-    found
-}
-
-fn collect<'a>(nodes: &'a [TaskNode], pointer: &str, found: &mut Vec<ChildNode<'a>>) {
-    for (at, node) in nodes.iter().enumerate() {
-        let pointer = format!("{pointer}/{at}");
-        if let Some(child) = &node.workflow {
-            found.push(ChildNode { pointer: pointer.clone(), child, inputs: &node.spec.inputs });
-        }
-        if let Some(group) = &node.group {
-            collect(&group.nodes, &format!("{pointer}/group/nodes"), found);
-        }
-    }
+    spec.every_node()
+        .into_iter()
+        .filter_map(|(pointer, node)| {
+            let child = node.workflow.as_ref()?;
+            Some(ChildNode { pointer, child, inputs: &node.spec.inputs })
+        })
+        .collect()
 }
 
 fn missing(node: &ChildNode<'_>) -> Diagnostic {

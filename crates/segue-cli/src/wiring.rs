@@ -164,8 +164,9 @@ pub(crate) fn needs_provider(workflow: &WorkflowSpec, base_dir: &Path, settings:
     if defaults.is_some_and(|own| has_hints(&own.hints)) || base_dir.join(".env").exists() {
         return Ok(());
     }
-    let lost = workflow.nodes.iter().find(|node| {
-        node.spec.task.as_ref().map_or(default, HandlerId::as_str) == segue_crewai::AGENT
+    let lost = workflow.every_node().into_iter().map(|(_, node)| node).find(|node| {
+        node.has_handler()
+            && node.spec.task.as_ref().map_or(default, HandlerId::as_str) == segue_crewai::AGENT
             && !has_hints(&node.spec.hints)
     });
     match lost {

@@ -117,8 +117,9 @@ impl CrewaiAdapter {
         let none = Map::new();
         let hints = workflow.defaults.as_ref().map_or(&none, |defaults| &defaults.hints);
         let mut done: Vec<Wanted> = Vec::new();
-        for node in &workflow.nodes {
-            if !self.handlers().contains(&node.spec.task.as_ref().unwrap_or(default).as_str()) {
+        for (_, node) in workflow.every_node() {
+            let handler = node.spec.task.as_ref().unwrap_or(default).as_str();
+            if !node.has_handler() || !self.handlers().contains(&handler) {
                 continue;
             }
             let python = Hints::of(&node.spec.hints).python().or_else(|| Hints::of(hints).python());

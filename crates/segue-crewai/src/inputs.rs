@@ -103,14 +103,14 @@ pub(crate) fn with_texts(handler: &str, inputs: &Value) -> Value {
 pub(crate) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (index, node) in workflow.nodes.iter().enumerate() {
-        let index = index.to_string();
-        if let Some(handler) = node.spec.task.as_ref().or(default) {
-            let root = ["nodes", &index, "inputs"];
+    for (pointer, node) in workflow.every_node() {
+        let at = || pointer.split('/').skip(1);
+        if let Some(handler) = node.spec.task.as_ref().or(default).filter(|_| node.has_handler()) {
+            let root: Vec<&str> = at().chain(["inputs"]).collect();
             let problems = problems(handler.as_str(), &node.spec.inputs, true).into_iter();
             found.extend(problems.map(|problem| problem.into_diagnostic("crewai-input", &root)));
         }
-        let root = ["nodes", &index, "hints", HINTS];
+        let root: Vec<&str> = at().chain(["hints", HINTS]).collect();
         let problems = Hints::of(&node.spec.hints).problems().into_iter();
         found.extend(problems.map(|problem| problem.into_diagnostic("crewai-hint", &root)));
     }

@@ -51,15 +51,18 @@ fn severity(code: &Code, paint: Paint) -> Cell {
     Cell::painted(if code.severity == Severity::Error { paint.bad(name) } else { paint.dim(name) }, name)
 }
 
+/// The rule's page of the reference, with its headings as a terminal shows them.
 fn page(code: &Code, paint: Paint) -> String {
-    format!(
-        "{}: {}\n\n{}\n\n{} {}",
-        paint.bold(&format!("{}[{}]", name_of(code.severity), code.name)),
-        code.title,
-        code.cause,
-        paint.help("What to do:"),
-        code.cure
-    )
+    let page = code.page();
+    let lines = page.lines().filter(|line| !line.starts_with("```")).map(|line| match line.strip_prefix("# ") {
+        Some(heading) => paint.bold(heading),
+        None if matches!(line, "Wrong:" | "Right:") => paint.help(line),
+        None => line.replace("*Cure:*", &paint.help("What to do:")),
+    });
+    let mut text: Vec<String> = lines.collect();
+    // The fences around the examples leave empty lines behind.
+    text.dedup_by(|next, line| next.is_empty() && line.is_empty());
+    text.join("\n").trim_end().to_owned()
 }
 
 fn as_json(code: &Code) -> Value {
@@ -69,6 +72,8 @@ fn as_json(code: &Code) -> Value {
         "title": code.title,
         "cause": code.cause,
         "cure": code.cure,
+        "wrong": code.example().map(|example| example.wrong),
+        "right": code.example().map(|example| example.right),
     })
 }
 

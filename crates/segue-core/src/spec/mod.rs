@@ -21,6 +21,7 @@ mod problem;
 mod schema;
 mod tree;
 mod types;
+mod walk;
 
 pub use check::{CheckOptions, check};
 pub use diagnostic::{Diagnostic, Severity, Span};

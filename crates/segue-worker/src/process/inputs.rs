@@ -196,15 +196,16 @@ fn hint_problems(hints: &Map<String, Value>) -> impl Iterator<Item = Problem> {
 pub(super) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (index, node) in workflow.nodes.iter().enumerate() {
-        let index = index.to_string();
-        if node.spec.task.as_ref().or(default).is_some_and(|task| task.as_str() == HANDLER) {
-            let root = ["nodes", &index, "inputs"];
+    for (pointer, node) in workflow.every_node() {
+        let at = || pointer.split('/').skip(1);
+        let is_ours = node.spec.task.as_ref().or(default).is_some_and(|task| task.as_str() == HANDLER);
+        if is_ours && node.has_handler() {
+            let root: Vec<&str> = at().chain(["inputs"]).collect();
             let inputs = problems(&node.spec.inputs, true).into_iter();
             found.extend(inputs.map(|problem| problem.into_diagnostic("process-input", &root)));
         }
         if let Some(Value::Object(hints)) = node.spec.hints.get(HINTS) {
-            let root = ["nodes", &index, "hints", HINTS];
+            let root: Vec<&str> = at().chain(["hints", HINTS]).collect();
             let hints = unknown(hints, &HINT_NAMES, HANDLER, "hint").into_iter().chain(hint_problems(hints));
             found.extend(hints.map(|problem| problem.into_diagnostic("process-hint", &root)));
         }
