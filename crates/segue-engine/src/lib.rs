@@ -29,7 +29,7 @@
 //!
 //! * `engine`, `builder`, `start`, `rerun`: what an application calls; `pins` finds the versions of child workflows.
 //! * `drive`: one loop per live run: `accept` takes places, `dispatch` carries out, `attempts` stops what is not wanted any
-//!   more, `commit` writes, `load` and `recover` take up a run from its log, `children`, `orphan` and `cache` do what
+//!   more, `letters` takes what comes in, `commit` writes, `load` and `recover` take up a run from its log, `children`, `orphan` and `cache` do what
 //!   their names say.
 //! * `child`: an attempt at a child workflow: starts or finds the child run and follows it to its end.
 //! * `dispatch`, `registry`: the local scheduler and the adapters it knows; `handlers`: those built in.
