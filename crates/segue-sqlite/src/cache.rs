@@ -1,11 +1,7 @@
 //! Results of tasks that stand in for others.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use segue_core::{
-    ids::ContentHash,
-    ports::Cached,
-    time::Timestamp,
-};
+use segue_core::{ids::ContentHash, ports::Cached, time::Timestamp};
 
 use crate::{
     encode::{self, RowText},

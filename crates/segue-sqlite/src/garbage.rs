@@ -209,3 +209,19 @@ pub(crate) fn sweep_cache(db: &Connection, stored_before: Timestamp) -> Result<O
         bytes: removed.bytes,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::plan;
+
+    /// The cost of a collection is that of what it removes.
+    #[test]
+    fn what_has_ended_is_found_without_walking_the_rest() {
+        assert_eq!(plan(ENDED), ["SEARCH runs USING INDEX runs_ended (ended_at>? AND ended_at<?)"]);
+        for sql in [Rows::EVENTS.sizes, Rows::TASKS.sizes, Rows::EVENTS.delete, Rows::TASKS.delete] {
+            let steps = plan(sql);
+            assert!(steps.len() == 1 && steps[0].contains("USING INTEGER PRIMARY KEY"), "{steps:?}");
+        }
+    }
+}

@@ -88,8 +88,9 @@ pub(crate) fn sql(filter: &RunFilter, status: Option<Status>) -> String {
     let by_workflow = !by_label && !by_parent && !by_status && filter.workflow_id.is_some();
     sql.push_str(match (by_label, by_parent, by_status, by_workflow) {
         (true, ..) => {
+            // In a join, BETWEEN bounds the walk on one side only.
             "labels CROSS JOIN runs USING (run_id) WHERE name = :name AND value = :value \
-             AND labels.run_id BETWEEN :first AND :last"
+             AND labels.run_id >= :first AND labels.run_id <= :last"
         }
         (_, true, ..) => "runs INDEXED BY runs_by_parent WHERE parent = :parent AND run_id BETWEEN :first AND :last",
         (_, _, true, _) => "runs INDEXED BY runs_by_status WHERE status = :status AND run_id BETWEEN :first AND :last",
@@ -152,6 +153,52 @@ fn ids_with_prefix(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::plan;
+
+    /// Each list walks one index in its order, and never all runs to find few.
+    #[test]
+    fn a_list_by_what_is_rare_walks_no_history() {
+        let label = Some(("team".to_owned(), "red".to_owned()));
+        let parent = Some(RunId::from_bytes([1; 16]));
+        let workflow_id = Some(WorkflowId::new("w"));
+        let all = RunFilter::default;
+        let by_workflow = || RunFilter { workflow_id: workflow_id.clone(), ..all() };
+        let cases = [
+            (all(), None, "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id>? AND run_id<?)"),
+            (
+                all(),
+                Some(Status::Failed),
+                "SEARCH runs USING INDEX runs_by_status (status=? AND run_id>? AND run_id<?)",
+            ),
+            (
+                by_workflow(),
+                Some(Status::Waiting),
+                "SEARCH runs USING INDEX runs_by_status (status=? AND run_id>? AND run_id<?)",
+            ),
+            (
+                by_workflow(),
+                Some(Status::Succeeded),
+                "SEARCH runs USING INDEX runs_by_workflow (workflow_id=? AND run_id>? AND run_id<?)",
+            ),
+            (by_workflow(), None, "SEARCH runs USING INDEX runs_by_workflow (workflow_id=? AND run_id>? AND run_id<?)"),
+            (
+                RunFilter { parent, ..by_workflow() },
+                Some(Status::Running),
+                "SEARCH runs USING INDEX runs_by_parent (parent=? AND run_id>? AND run_id<?)",
+            ),
+        ];
+        for (filter, status, expected) in cases {
+            assert_eq!(plan(&sql(&filter, status)), [expected], "{filter:?}");
+        }
+        let by_label = plan(&sql(&RunFilter { label, parent, ..by_workflow() }, Some(Status::Running)));
+        assert_eq!(
+            by_label,
+            [
+                "SEARCH labels USING COVERING INDEX labels_by_value (name=? AND value=? AND run_id>? AND run_id<?)",
+                "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)",
+            ]
+        );
+    }
 
     #[test]
     fn a_prefix_is_a_range_of_ids() {

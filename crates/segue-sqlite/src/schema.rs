@@ -62,3 +62,17 @@ fn version(db: &Connection, path: &Path) -> Result<usize, Failure> {
         )))
     })
 }
+
+/// How SQLite would go about a query on an empty database of this schema.
+#[cfg(test)]
+pub(crate) fn plan(sql: &str) -> Vec<String> {
+    let db = Connection::open_in_memory().expect("a database");
+    db.execute_batch(&MIGRATIONS.concat()).expect("the schema");
+    let mut query = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
+    let mut rows = query.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().expect("a step") {
+        steps.push(row.get(3).expect("its text"));
+    }
+    steps
+}

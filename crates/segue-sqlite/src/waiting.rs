@@ -83,3 +83,16 @@ impl Questions {
         Ok(events.into_iter().find(|event| event.seq == seq).cloned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::plan;
+
+    /// The tasks that do not wait are in neither index.
+    #[test]
+    fn waiting_tasks_are_found_without_walking_the_others() {
+        assert_eq!(plan(OF_ALL), ["SEARCH tasks USING INDEX tasks_waiting (waiting_since>?)"]);
+        assert_eq!(plan(OF_RUN), ["SEARCH tasks USING INDEX tasks_waiting_of_run (run_no=? AND waiting_since>?)"]);
+    }
+}

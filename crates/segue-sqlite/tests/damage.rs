@@ -5,16 +5,18 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use rusqlite::Connection;
 use segue_core::{
-    event::EventKind,
+    event::{EventKind, Waiting},
     ids::TaskId,
     outcome::{TaskResult, Usage},
     payload::{INLINE_BYTES_MAX, Payload},
-    ports::{RunRow, RunStore, StoreError, TaskRow, WorkflowVersion},
+    ports::{Cached, Deployment, RunFilter, RunRow, RunStore, StoreError, TaskRow, WaitingTask, WorkflowVersion},
+    status::Status,
+    time::Timestamp,
 };
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::conformance::{
     block_on,
-    run_store::{Live, engine, run_id, workflow},
+    run_store::{Live, engine, new_run, run_id, workflow},
 };
 use serde_json::{Value, json};
 
@@ -32,7 +34,25 @@ fn open(path: &Path) -> Arc<dyn RunStore> {
 }
 
 fn success(output: Value) -> EventKind {
-    EventKind::TaskSucceeded { output: Payload::new(output), usage: Usage::default(), warnings: Vec::new(), reused_from: None }
+    EventKind::TaskSucceeded {
+        output: Payload::new(output),
+        usage: Usage::default(),
+        warnings: Vec::new(),
+        reused_from: None,
+    }
+}
+
+const WAITING: [&str; 2] = ["ask", "ask_again"];
+
+fn deployment(n: u64) -> Deployment {
+    let (workflow_id, hash) = (workflow("flow").workflow_id, workflow("flow").hash);
+    let deployed_at = Timestamp::from_micros(1_790_000_000_000_000).plus(Duration::from_secs(n));
+    Deployment { workflow_id, hash, deployed_at, base_dir: Some(format!("/folder/{n}")) }
+}
+
+fn cached(n: u32) -> Cached {
+    let output = Payload::new(json!("x".repeat(if n == 1 { INLINE_BYTES_MAX } else { 2_000 })));
+    Cached { output, run_id: run_id(n), task_id: TaskId::new("t"), stored_at: Timestamp::from_micros(i64::from(n)) }
 }
 
 /// A database with some runs, closed.
@@ -42,7 +62,15 @@ fn filled(path: &Path) {
         store.put_workflow(workflow("flow")).await.unwrap();
         let me = engine(&store, "a", Duration::from_secs(3_600)).await;
         for n in 1..=RUNS {
-            let mut live = Live::create(&store, n, &me).await;
+            store.deploy(deployment(u64::from(n))).await.unwrap();
+            store.cache_put(&format!("key {n}"), cached(n), None).await.unwrap();
+            let mut new = new_run(n, json!({"n": n}));
+            new.run.labels.insert("team".to_owned(), format!("team {n}"));
+            let mut live = Live::of(&store, new, &me).await;
+            for name in WAITING {
+                let event = EventKind::TaskWaiting(Waiting::Event { event: name.to_owned(), due: None });
+                live.commit(&store, vec![(Some(name), event)]).await;
+            }
             for step in 0..12 {
                 let task = format!("task_{step}");
                 live.commit(&store, vec![(Some(&task), EventKind::TaskStarted {})]).await;
@@ -95,6 +123,10 @@ fn an_empty_file_becomes_a_database() {
 struct Content {
     workflow: Option<WorkflowVersion>,
     list: Option<Vec<RunRow>>,
+    running: Option<Vec<RunRow>>,
+    waiting: Option<Vec<WaitingTask>>,
+    deployments: Option<Vec<Deployment>>,
+    cached: Vec<Option<Option<Cached>>>,
     runs: Vec<RunContent>,
 }
 
@@ -123,7 +155,16 @@ async fn content(store: &Arc<dyn RunStore>) -> Content {
             results,
         });
     }
+    let mut all_cached = Vec::new();
+    for n in 1..=RUNS {
+        all_cached.push(store.cache_get(&format!("key {n}"), Timestamp::from_micros(1)).await.ok());
+    }
+    let running = RunFilter { statuses: vec![Status::Running], ..Default::default() };
     Content {
+        running: store.list_runs(running).await.ok(),
+        waiting: store.list_waiting(None, 0).await.ok(),
+        deployments: store.deployments(Some(&workflow("flow").workflow_id), 0).await.ok(),
+        cached: all_cached,
         workflow: store.get_workflow(workflow("flow").hash).await.ok(),
         list: store.list_runs(Default::default()).await.ok(),
         runs,
@@ -137,6 +178,14 @@ fn assert_nothing_wrong(whole: &Content, damaged: &Content, where_: &str) -> boo
         damaged.is_none()
     }
     let mut reported = same(&whole.workflow, &damaged.workflow, where_) | same(&whole.list, &damaged.list, where_);
+    for (whole, damaged) in whole.cached.iter().zip(&damaged.cached) {
+        // A damaged key is another key: the result is not found, and computed again.
+        reported |= *damaged == Some(None) || same(whole, damaged, where_);
+    }
+    // What an index says is not there is not found; what it says is there is compared with the row.
+    reported |= fewer(&whole.running, &damaged.running, where_)
+        | fewer(&whole.waiting, &damaged.waiting, where_)
+        | fewer(&whole.deployments, &damaged.deployments, where_);
     for (whole, damaged) in whole.runs.iter().zip(&damaged.runs) {
         reported |= same(&whole.row, &damaged.row, where_)
             | same(&whole.events, &damaged.events, where_)
@@ -147,6 +196,14 @@ fn assert_nothing_wrong(whole: &Content, damaged: &Content, where_: &str) -> boo
         }
     }
     reported
+}
+
+/// What is served was written, whether or not all of it is found.
+fn fewer<T: PartialEq + std::fmt::Debug>(whole: &Option<Vec<T>>, damaged: &Option<Vec<T>>, where_: &str) -> bool {
+    let (Some(whole), Some(damaged)) = (whole, damaged) else { return damaged.is_none() };
+    let wrong = damaged.iter().find(|row| !whole.contains(row));
+    assert!(wrong.is_none(), "{where_}: served {wrong:?}, which was not written");
+    damaged.len() < whole.len()
 }
 
 /// One bit of the file is flipped, at many places: everything that is read is what was written, or an error.
@@ -199,13 +256,13 @@ fn a_changed_row_is_named() {
     let cases = [
         (
             "UPDATE events SET body = replace(body, 'task_5', 'task_6') WHERE body LIKE '%task_5%'",
-            format!("log of run {run} at seq 13"),
+            format!("log of run {run} at seq 15"),
         ),
-        ("DELETE FROM events WHERE body LIKE '%\"seq\":13,%'", format!("log of run {run} at seq 13")),
-        ("DELETE FROM events WHERE body LIKE '%\"seq\":26,%'", format!("log of run {run} at seq 26")),
+        ("DELETE FROM events WHERE body LIKE '%\"seq\":15,%'", format!("log of run {run} at seq 15")),
+        ("DELETE FROM events WHERE body LIKE '%\"seq\":28,%'", format!("log of run {run} at seq 28")),
         (
-            "UPDATE events SET body = (SELECT body FROM events WHERE body LIKE '%\"seq\":14,%') WHERE body LIKE '%\"seq\":14,%'",
-            format!("log of run {run} at seq 14"),
+            "UPDATE events SET body = (SELECT body FROM events WHERE body LIKE '%\"seq\":16,%') WHERE body LIKE '%\"seq\":16,%'",
+            format!("log of run {run} at seq 16"),
         ),
     ];
     for (change, named) in cases {
@@ -223,10 +280,27 @@ fn a_changed_row_is_named() {
         let why = why.unwrap_err();
         assert!(matches!(why, StoreError::Broken(_)) && why.to_string().contains(&named), "{change}: {why}");
     }
+    // What stands beside a row and chooses it is compared with it.
+    let columns = "UPDATE runs SET status = 'FAILED' WHERE run_no = 1; UPDATE labels SET value = 'other';
+                   UPDATE tasks SET waiting_since = 5 WHERE run_no = 1;";
+    drop(open_copy(&path, &copy));
+    Connection::open(&copy).unwrap().execute_batch(columns).unwrap();
+    block_on(async {
+        let store = open(&copy);
+        let failed = RunFilter { statuses: vec![Status::Failed], ..Default::default() };
+        let other = RunFilter { label: Some(("team".to_owned(), "other".to_owned())), ..Default::default() };
+        for filter in [failed, other] {
+            let why = store.list_runs(filter).await.unwrap_err();
+            assert!(matches!(why, StoreError::Broken(_)) && why.to_string().contains("row of run"), "{why}");
+        }
+        let why = store.list_waiting(Some(run), 0).await.unwrap_err();
+        assert!(matches!(why, StoreError::Broken(_)) && why.to_string().contains("of run"), "{why}");
+    });
     drop(open_copy(&path, &copy));
     let rows = "UPDATE runs SET row = replace(row, 'RUNNING', 'FAILED'); UPDATE blobs SET body = x'00';
                 UPDATE tasks SET row = replace(row, '\"attempts\":1', '\"attempts\":2');
-                UPDATE workflows SET spec_json = '{}';";
+                UPDATE workflows SET spec_json = '{}'; UPDATE cache SET row = replace(row, 'xxx', 'yyy');
+                UPDATE deployments SET row = replace(row, 'folder', 'dir');";
     Connection::open(&copy).unwrap().execute_batch(rows).unwrap();
     let store = open(&copy);
     block_on(async {
@@ -234,9 +308,13 @@ fn a_changed_row_is_named() {
         let answers = [
             (store.get_run(run).await.map(|_| ()), "row of run"),
             (store.list_runs(Default::default()).await.map(|_| ()), "row of run"),
-            (store.list_tasks(run).await.map(|_| ()), "task task_0 of run"),
+            (store.list_tasks(run).await.map(|_| ()), "task ask of run"),
             (store.get_task_result(run, &task).await.map(|_| ()), "task task_1 of run"),
             (store.get_workflow(workflow("flow").hash).await.map(|_| ()), "workflow version"),
+            (store.list_waiting(Some(run), 0).await.map(|_| ()), "row of run"),
+            (store.deployments(None, 0).await.map(|_| ()), "deployment of flow"),
+            (store.cache_get("key 1", Timestamp::from_micros(1)).await.map(|_| ()), "value "),
+            (store.cache_get("key 2", Timestamp::from_micros(1)).await.map(|_| ()), "cached result key 2"),
         ];
         for (answer, named) in answers {
             let why = answer.unwrap_err();

@@ -27,7 +27,12 @@ fn open(path: &Path, options: SqliteOptions) -> (Arc<SqliteStore>, Arc<dyn RunSt
 }
 
 fn success(output: Value) -> EventKind {
-    EventKind::TaskSucceeded { output: Payload::new(output), usage: Usage::default(), warnings: Vec::new(), reused_from: None }
+    EventKind::TaskSucceeded {
+        output: Payload::new(output),
+        usage: Usage::default(),
+        warnings: Vec::new(),
+        reused_from: None,
+    }
 }
 
 async fn create(store: &Arc<dyn RunStore>, owner: &EngineId, runs: u32) -> Vec<Live> {

@@ -11,7 +11,7 @@ use segue_core::{
 };
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::conformance::{
-    block_on,
+    block_on, now,
     run_store::{Live, engine, run_id},
 };
 use serde_json::json;
@@ -21,6 +21,9 @@ pub(crate) const PLACE: &str = "SEGUE_SQLITE_TEST_PLACE";
 
 /// Runs of the part `commit`.
 pub(crate) const RUNS: u32 = 6;
+
+/// The run of the part `collect` that goes on.
+pub(crate) const LIVE: u32 = 999;
 
 const LONG: Duration = Duration::from_secs(3_600);
 
@@ -37,6 +40,7 @@ pub(crate) fn play() {
         "commit" => block_on(commit(&store)),
         "large" => block_on(large(&store)),
         "listen" => block_on(listen(&store)),
+        "collect" => block_on(collect(&store)),
         other => panic!("no part {other}"),
     }
 }
@@ -82,7 +86,8 @@ async fn large(store: &Arc<dyn RunStore>) {
     let mut live = Live::create(store, 1, &me).await;
     let first = loop {
         let output = Payload::new(json!(format!("{}{}", live.row.version, "x".repeat(1_000_000))));
-        let success = EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new(), reused_from: None };
+        let success =
+            EventKind::TaskSucceeded { output, usage: Usage::default(), warnings: Vec::new(), reused_from: None };
         let commit = live.next(vec![(Some("t"), success)]);
         match store.commit(commit.clone()).await {
             Ok(()) => live.accepted(commit),
@@ -101,4 +106,24 @@ async fn listen(store: &Arc<dyn RunStore>) {
     while let Some(run) = signals.next().await {
         say(&format!("heard {run}"));
     }
+}
+
+/// Collects whatever has ended, and commits for a live run meanwhile.
+async fn collect(store: &Arc<dyn RunStore>) {
+    let me = engine(store, &format!("process {}", std::process::id()), LONG).await;
+    let dead = store.engines().await.unwrap().into_iter().map(|other| other.engine_id).filter(|id| *id != me).collect();
+    let claim = ClaimRequest { engine_id: me, limit: 1, runs: vec![run_id(LIVE)], dead };
+    let lease = store.claim(claim).await.unwrap()[0];
+    let row = store.get_run(run_id(LIVE)).await.unwrap();
+    let mut live = Live { lease, row, events: Vec::new(), tasks: Vec::new() };
+    let collection = tokio::spawn({
+        let store = store.clone();
+        async move { store.collect_garbage(now().plus(LONG)).await }
+    });
+    while !collection.is_finished() {
+        let task = format!("task_{}", live.row.version);
+        live.commit(store, vec![(Some(&task), EventKind::TaskStarted {})]).await;
+        say(&format!("ack {}", live.row.version));
+    }
+    say(&format!("collected {}", collection.await.unwrap().unwrap().runs));
 }

@@ -19,7 +19,10 @@ use std::{
 };
 
 use child::{PART, PLACE};
-use segue_core::ports::{RequestKind, RunStore, StoreError};
+use segue_core::{
+    payload::Payload,
+    ports::{RequestKind, RunStore, StoreError},
+};
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::conformance::{
     block_on,
@@ -105,6 +108,98 @@ async fn check_after_death(path: &Path, acknowledged: &[u64]) {
         assert_eq!(events.len() as u64, row.version, "run {run}");
         let tasks = store.list_tasks(run_id(run)).await.unwrap();
         assert_eq!(tasks.len() as u64, row.version - 2, "run {run}: each commit of the child starts one task");
+    }
+}
+
+/// Killed in the middle of a collection, again and again: each run is there as a whole or not at all, commits go on between
+/// the steps and nothing acknowledged is lost, and in the end only what is live is left in the file.
+#[test]
+fn a_collection_can_be_killed_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segue.db");
+    let mut acknowledged = block_on(fill(&path));
+    let mut interrupted = 0;
+    for acks in [1, 2, 3, 5, 9, 14] {
+        let (mut child, mut lines) = start(command("collect", &path));
+        let mut last = String::new();
+        for _ in 0..acks {
+            match said(&mut lines, "") {
+                Some(line) if line.starts_with("ack ") => last = line,
+                Some(line) if line.starts_with("collected") => break,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if let Some(version) = last.strip_prefix("ack ") {
+            acknowledged = version.parse().unwrap();
+        }
+        interrupted += usize::from(rows(&path, "buried") > 0);
+        block_on(check_whole(&path, acknowledged));
+    }
+    assert!(interrupted > 0, "none of the collections was killed in the middle");
+    let (mut child, mut lines) = start(command("collect", &path));
+    let done = said(&mut lines, "collected ").expect("it ends by itself");
+    child.wait().unwrap();
+    assert!(done.parse::<u32>().unwrap() <= ENDED);
+    block_on(check_whole(&path, acknowledged));
+    let left = ["runs", "buried", "blobs", "blob_uses"].map(|table| rows(&path, table));
+    assert_eq!(left, [1, 0, 1, 1]);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let others: i64 = db
+        .query_row("SELECT count(*) FROM events WHERE place >> 32 != (SELECT run_no FROM runs)", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(others, 0);
+    let verdict: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+/// Ended runs before a collection.
+const ENDED: u32 = 150;
+
+fn large(n: u32) -> segue_core::event::EventKind {
+    segue_core::event::EventKind::TaskSucceeded {
+        output: Payload::new(json!(format!("{n} {}", "x".repeat(80_000)))),
+        usage: Default::default(),
+        warnings: Vec::new(),
+        reused_from: None,
+    }
+}
+
+/// Ended runs with values, each shared with the next one, and a live run that shares one. Gives the version of that one.
+async fn fill(path: &Path) -> u64 {
+    let options = SqliteOptions { synchronous: segue_sqlite::Synchronous::Normal, ..Default::default() };
+    let store: Arc<dyn RunStore> = Arc::new(SqliteStore::open(path, options).unwrap());
+    let owner = engine(&store, "filler", Duration::from_secs(3_600)).await;
+    for n in 1..=ENDED {
+        let mut live = Live::create(&store, n, &owner).await;
+        live.commit(&store, vec![(Some("own"), large(n)), (Some("shared"), large(n + 1))]).await;
+        live.end(&store).await;
+    }
+    let mut live = Live::create(&store, child::LIVE, &owner).await;
+    live.commit(&store, vec![(Some("shared"), large(7))]).await;
+    live.row.version
+}
+
+fn rows(path: &Path, table: &str) -> i64 {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+async fn check_whole(path: &Path, acknowledged: u64) {
+    let store = open(path);
+    let runs = store.list_runs(Default::default()).await.unwrap();
+    let live = runs.iter().find(|row| row.run_id == run_id(child::LIVE)).expect("the live run");
+    assert!(live.version >= acknowledged, "{} and {acknowledged} was acknowledged", live.version);
+    for row in &runs {
+        let events = store.events(row.run_id, 0, 0).await.unwrap();
+        assert_eq!(events.len() as u64, row.version);
+        let tasks = store.list_tasks(row.run_id).await.unwrap();
+        assert!(tasks.len() >= if row.run_id == live.run_id { 1 } else { 2 });
+        for blob in events.iter().filter_map(|event| event.kind.payload()?.blob()) {
+            store.blob(blob).await.unwrap();
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use segue_core::{
     event::EventKind,
-    ids::{RunId, WorkflowId},
-    ports::{RunFilter, RunStore},
+    ids::{EngineId, RunId, WorkflowId},
+    ports::{RunFilter, RunRow, RunStore},
     status::Status,
 };
 use serde_json::json;
@@ -95,4 +95,78 @@ pub async fn pages_of_a_list_meet(db: &dyn Database) {
         all.extend(page);
     }
     assert_eq!(all, ids(&[7, 6, 5, 4, 3, 2, 1]));
+}
+
+/// A run of one of two workflows, with labels and a parent as its number says, and a status as its number says.
+async fn varied(store: &Arc<dyn RunStore>, n: u32, owner: &EngineId) {
+    let mut new = new_run(n, json!({}));
+    if n.is_multiple_of(4) {
+        new.run.workflow_id = WorkflowId::new("other");
+    }
+    new.run.parent = n.is_multiple_of(5).then(|| run_id(n % 3 + 1));
+    if n.is_multiple_of(2) {
+        new.run.labels.insert("team".to_owned(), if n.is_multiple_of(6) { "red" } else { "blue" }.to_owned());
+        new.run.labels.insert("n".to_owned(), n.to_string());
+    }
+    let mut live = Live::of(store, new, owner).await;
+    match n % 7 {
+        0 => live.commit(store, vec![(None, EventKind::RunWaiting {})]).await,
+        1 | 2 => live.end(store).await,
+        3 => live.commit(store, vec![(None, EventKind::RunCancelled { reason: String::new() })]).await,
+        _ => {}
+    }
+}
+
+/// Every combination of what a filter can name, against the rows themselves.
+pub async fn filters_agree_with_the_rows(db: &dyn Database) {
+    const RUNS: u32 = 45;
+    let store = db.open();
+    let owner = engine(&store, "a", LONG).await;
+    for n in 1..=RUNS {
+        varied(&store, n, &owner).await;
+    }
+    let all = store.list_runs(RunFilter::default()).await.expect("a list");
+    assert_eq!(all.len(), RUNS as usize);
+    let text = |text: &str| Some(text.to_owned());
+    let label = |name: &str, value: &str| Some((name.to_owned(), value.to_owned()));
+    let statuses: [&[Status]; 5] = [
+        &[],
+        &[Status::Waiting],
+        &[Status::Succeeded, Status::Cancelled, Status::Succeeded],
+        &[Status::Running, Status::Waiting],
+        &[Status::Failed],
+    ];
+    for statuses in statuses {
+        for workflow in [None, Some("flow"), Some("other"), Some("none")] {
+            for label in [None, label("team", "red"), label("n", "12"), label("team", "n"), label("red", "team")] {
+                for parent in [None, Some(run_id(1)), Some(run_id(3)), Some(run_id(44))] {
+                    for (before, id_prefix, limit) in
+                        [(None, None, 0), (Some(run_id(30)), None, 3), (None, text(&run_id(32).to_string()[..35]), 0)]
+                    {
+                        let filter = RunFilter {
+                            statuses: statuses.to_vec(),
+                            workflow_id: workflow.map(WorkflowId::new),
+                            id_prefix,
+                            label: label.clone(),
+                            parent,
+                            before,
+                            limit,
+                        };
+                        let expected: Vec<RunRow> = all.iter().filter(|row| fits(row, &filter)).cloned().collect();
+                        let expected = &expected[..if limit == 0 { expected.len() } else { limit.min(expected.len()) }];
+                        assert_eq!(store.list_runs(filter.clone()).await.expect("a list"), expected, "{filter:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fits(row: &RunRow, filter: &RunFilter) -> bool {
+    (filter.statuses.is_empty() || filter.statuses.contains(&row.status))
+        && filter.workflow_id.as_ref().is_none_or(|id| row.workflow_id == *id)
+        && filter.label.as_ref().is_none_or(|(name, value)| row.labels.get(name) == Some(value))
+        && filter.parent.is_none_or(|parent| row.parent == Some(parent))
+        && filter.before.is_none_or(|before| row.run_id < before)
+        && filter.id_prefix.as_ref().is_none_or(|prefix| row.run_id.to_string().starts_with(prefix))
 }

@@ -22,13 +22,17 @@
 //! segue_testkit::run_store_suite!(fresh);
 //! ```
 
+pub mod cache;
 pub mod commits;
 pub mod creation;
+pub mod deletion;
+pub mod deployments;
 pub mod handles;
 pub mod leases;
 pub mod lists;
 pub mod requests;
 pub mod values;
+pub mod waiting;
 mod world;
 
 use std::sync::Arc;
@@ -103,6 +107,25 @@ macro_rules! run_store_suite {
             lists::filters_narrow_the_list
             lists::a_prefix_finds_its_run
             lists::pages_of_a_list_meet
+            lists::filters_agree_with_the_rows
+            waiting::the_longest_waiting_task_comes_first
+            waiting::a_place_in_the_queue_is_kept
+            waiting::tasks_that_wait_since_one_time_keep_their_order
+            deployments::the_last_deployment_is_the_current_one
+            deployments::a_deployment_is_repeatable
+            deployments::an_unknown_version_is_not_deployed
+            cache::a_result_is_kept_under_its_key
+            cache::an_expired_result_is_not_served
+            cache::a_replaced_result_leaves_its_value_to_others
+            deletion::a_deleted_run_is_gone
+            deletion::a_run_that_may_go_on_is_not_deleted
+            deletion::a_shared_value_goes_with_its_last_user
+            deletion::a_value_that_is_gone_cannot_be_referred_to
+            deletion::a_part_of_a_live_run_is_not_deleted
+            deletion::a_collection_removes_what_is_old
+            deletion::a_collection_removes_stale_results
+            deletion::a_value_written_during_a_deletion_is_kept
+            deletion::deletions_at_once_do_it_once
             handles::two_stores_see_each_other
             handles::what_is_committed_outlives_the_store
         }

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use segue_core::{
-    event::{Event, EventKind, RunCreated},
+    event::{Event, EventKind, RunCreated, Waiting},
     ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
     outcome::Usage,
-    payload::Payload,
+    payload::{INLINE_BYTES_MAX, Payload},
     ports::{Commit, Created, EngineRecord, Lease, NewRun, OwnerProof, RunRow, RunStore, TaskRow, WorkflowVersion},
     status::Status,
     time::Timestamp,
@@ -108,7 +108,11 @@ pub struct Live {
 impl Live {
     /// The `n`th run, owned by `owner` from the start.
     pub async fn create(store: &Arc<dyn RunStore>, n: u32, owner: &EngineId) -> Self {
-        let mut new = new_run(n, json!({"n": n}));
+        Self::of(store, new_run(n, json!({"n": n})), owner).await
+    }
+
+    /// This run, owned by `owner` from the start.
+    pub async fn of(store: &Arc<dyn RunStore>, mut new: NewRun, owner: &EngineId) -> Self {
         new.owner = Some(owner.clone());
         let (row, events) = (new.run.clone(), new.events.clone());
         match store.create_run(new).await.expect("a new run") {
@@ -201,6 +205,16 @@ impl Live {
         assert_eq!(store.events(run, 0, 0).await.expect("its log"), self.events);
         assert_eq!(store.list_tasks(run).await.expect("its tasks"), self.tasks);
     }
+}
+
+/// The beginning of a wait for the signal `name`.
+pub(super) fn waits_for(name: &str) -> EventKind {
+    EventKind::TaskWaiting(Waiting::Event { event: name.to_owned(), due: None })
+}
+
+/// A text that is kept beside the log, another one for each `n`.
+pub(super) fn large(n: u32) -> Value {
+    json!(format!("{n} {}", "large ".repeat(INLINE_BYTES_MAX / 5)))
 }
 
 /// A task's success with this output.
