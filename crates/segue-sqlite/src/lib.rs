@@ -7,6 +7,8 @@
 //!   crate needs no particular runtime.
 //! * One row of the log a commit, hashed and chained to the row before; summaries carry a checksum; large values are kept
 //!   under their hash. What does not match is reported as broken and never served.
+//! * A run is deleted in small steps between the commits of others: first it is out of sight, then its log, its tasks and
+//!   the values that nothing else refers to are removed. The file does not shrink; its free pages are written again.
 //! * Several processes may use one file. Who may commit for a run is said by its fencing token; the request inbox is
 //!   watched through `PRAGMA data_version`.
 //!

@@ -1,6 +1,6 @@
 //! Tasks that wait, with what they wait for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use rusqlite::{Connection, params};
 use segue_core::{
@@ -60,15 +60,15 @@ struct Questions {
 
 impl Questions {
     fn run(&mut self, db: &Connection, run_no: i64) -> Result<Option<&(RunHead, WorkflowId)>, Failure> {
-        if !self.runs.contains_key(&run_no) {
-            let run = match runs::numbered(db, run_no)? {
+        let known = match self.runs.entry(run_no) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(match runs::numbered(db, run_no)? {
                 Some(run) => Some((runs::head(db, run)?, runs::get(db, run)?.workflow_id)),
                 // It is being deleted.
                 None => None,
-            };
-            self.runs.insert(run_no, run);
-        }
-        Ok(self.runs[&run_no].as_ref())
+            }),
+        };
+        Ok(known.as_ref())
     }
 
     fn event(&mut self, db: &Connection, run_no: i64, seq: u64) -> Result<Option<Event>, Failure> {

@@ -95,7 +95,7 @@ fn a_file_of_the_first_schema_is_brought_to_this_one() {
         live.assert_kept(&store).await;
         let of = |status| RunFilter { statuses: vec![status], ..Default::default() };
         assert_eq!(store.list_runs(of(Status::Succeeded)).await.unwrap(), [ended.row.clone()]);
-        assert_eq!(store.list_runs(of(Status::Running)).await.unwrap(), [live.row.clone()]);
+        assert_eq!(store.list_runs(of(Status::Running)).await.unwrap(), std::slice::from_ref(&live.row));
         let finished = ended.row.finished_at.take().unwrap();
         let before = store.collect_garbage(Timestamp::from_micros(finished.as_micros() - 2_000)).await.unwrap();
         assert_eq!(before.runs, 0, "it ended later");

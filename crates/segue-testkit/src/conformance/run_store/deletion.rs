@@ -335,7 +335,7 @@ pub async fn deletions_at_once_do_it_once(db: &dyn Database) {
     }
     assert_eq!(runs, 10, "each of them once");
     kept.assert_kept(&stores[1]).await;
-    assert_eq!(stores[0].list_runs(RunFilter::default()).await.expect("a list"), [kept.row.clone()]);
+    assert_eq!(stores[0].list_runs(RunFilter::default()).await.expect("a list"), [kept.row]);
     let new = new_run(1, json!({}));
     assert_eq!(stores[1].create_run(new).await.expect("new"), Created::New(None));
 }

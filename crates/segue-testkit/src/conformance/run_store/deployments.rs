@@ -54,7 +54,7 @@ pub async fn a_deployment_is_repeatable(db: &dyn Database) {
     for at in [5, 6] {
         store.deploy(Deployment { deployed_at: time(at), ..first.clone() }).await.expect("deployed");
     }
-    assert_eq!(all(&store, Some("b"), 0).await, [first.clone()]);
+    assert_eq!(all(&store, Some("b"), 0).await, std::slice::from_ref(&first));
     let moved = Deployment { base_dir: None, ..first.clone() };
     store.deploy(moved.clone()).await.expect("deployed");
     assert_eq!(all(&store, Some("b"), 0).await, [moved, first]);
