@@ -91,7 +91,7 @@ impl<'s> Checks<'s> {
             (message, help)
         } else if own.part != other.part {
             let part = own.part.name();
-            let message = format!("`{id}` is not one of the nodes of `{part}`, which depend on each other only");
+            let message = format!("`{id}` is not in the list `{part}`, whose nodes depend on each other only");
             let help = match own.part {
                 Part::Main => format!("`{id}` runs after everything here; move it to `nodes`"),
                 _ => format!(

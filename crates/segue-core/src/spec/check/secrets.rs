@@ -41,7 +41,7 @@ impl<'s> Checks<'s> {
             }
             if name != UNREADABLE && !declared.insert(name) {
                 let message = format!("the secret `{name}` is declared already");
-                self.add(Problem::new(&codes::DUPLICATE_ID, &at, message).help("keep one of them"));
+                self.add(Problem::new(&codes::DUPLICATE_ID, at, message).help("keep one of them"));
             }
         }
         let mut used: BTreeSet<&str> = BTreeSet::new();
