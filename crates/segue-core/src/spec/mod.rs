@@ -14,6 +14,7 @@ mod check;
 pub mod codes;
 mod decode;
 mod diagnostic;
+mod failure;
 mod inputs;
 mod output_schema;
 mod parse;
@@ -25,13 +26,13 @@ mod walk;
 
 pub use check::{CheckOptions, check};
 pub use diagnostic::{Diagnostic, Severity, Span};
+pub use failure::{Backoff, FailureAction, FailurePolicy, Jitter, OnFailure, RetryPolicy, WorkflowOnFailure};
 pub use inputs::{input_from_text, resolve_form, resolve_inputs};
 pub use output_schema::{Mismatch, OutputSchema, SCHEMA_VALUES_MAX};
 pub use parse::{Format, Parsed, parse, parse_bytes};
 pub use schema::workflow_schema;
 pub use tree::{DEPTH_MAX, DOCUMENT_BYTES_MAX, VALUES_MAX};
 pub use types::{
-    ApprovalRejection, ApprovalSpec, ApprovalTimeout, Backoff, CacheSpec, ChildSpec, Defaults, EdgeSpec, FailureAction,
-    FailurePolicy, GroupSpec, Jitter, Join, OnExhausted, OnFailure, ParamKind, ParamSpec, RepeatSpec, RetryPolicy,
-    Seconds, TaskNode, TaskSpec, WaitSpec, WorkflowOnFailure, WorkflowSpec,
+    ApprovalRejection, ApprovalSpec, ApprovalTimeout, CacheSpec, ChildSpec, Defaults, EdgeSpec, GroupSpec, Join,
+    OnExhausted, ParamKind, ParamSpec, RepeatSpec, Seconds, TaskNode, TaskSpec, WaitSpec, WorkflowSpec,
 };
