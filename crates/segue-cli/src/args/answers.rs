@@ -6,13 +6,13 @@ use serde_json::Value;
 /// `segue approvals …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApprovalsCommand {
-    /// List what waits for somebody: approvals, events, failures to decide about; what has waited longest first
+    /// List what waits for somebody, what has waited longest first
     #[command(before_help = "\
   segue approvals list
   segue approvals list --run @last
   segue approvals list --json | jq -r '.items[].command'")]
     List(ApprovalsListArgs),
-    /// Show one question whole: its message, the fields to fill in, who may answer, and the command
+    /// Show one question whole, with the fields to fill in and the command
     #[command(before_help = "\
   segue approvals show @last
   segue approvals show 0199a3f2 sign")]

@@ -95,7 +95,7 @@ pub(crate) enum Top {
   segue run workflow.yaml --idempotency-key order-17   however often it is called: one run
   segue run support_triage                             a deployed workflow")]
     Run(RunArgs),
-    /// Record a run and return: `segue resume`, or any engine that looks for work, carries it out
+    /// Record a run and return; `segue resume` carries it out
     #[command(before_help = "\
   segue submit workflow.yaml -i topic=tea
   segue submit support_triage --idempotency-key order-17

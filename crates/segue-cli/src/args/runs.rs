@@ -41,7 +41,7 @@ pub(crate) enum RunsCommand {
     #[command(before_help = "\
   segue runs retry @last")]
     Retry(RetryArgs),
-    /// Start a new run that takes over the results of an old one, as far as they are still good
+    /// Start a new run that takes over what is still good of an old one
     #[command(before_help = "\
   segue runs rerun @last                 what succeeded is taken over
   segue runs rerun @last --from write    `write` and everything after it runs again")]

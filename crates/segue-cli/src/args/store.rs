@@ -14,7 +14,7 @@ pub(crate) enum StoreCommand {
   segue store status
   segue store status --json")]
     Status(StoreStatusArgs),
-    /// Remove runs that ended long ago, with everything that only they need, and cached results that are too old
+    /// Remove runs that ended long ago, and cached results that are too old
     #[command(before_help = "\
   segue store gc --older-than 30d --dry-run      what would go
   segue store gc --older-than 30d

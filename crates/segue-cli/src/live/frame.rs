@@ -4,7 +4,7 @@ use segue_core::{status::Status, time::Timestamp};
 
 use super::view::RunView;
 use crate::{
-    graph::{Line, Work},
+    graph::{BlockKind, Line, Work},
     render::{
         text::{count, harmless, one_line, span},
         waits,
@@ -115,8 +115,13 @@ impl Canvas<'_> {
     /// The lines of the tree, and of the instances that are of interest: at most so many a node.
     fn tree(&self, instances_max: usize) -> Vec<Entry> {
         let mut entries = Vec::new();
-        for line in &self.view.lines {
+        let mut lines = self.view.lines.iter().peekable();
+        while let Some(line) = lines.next() {
             match line {
+                // What was not needed is not shown.
+                Line::Heading(_) if !self.is_needed(lines.peek().copied()) => {
+                    while lines.next_if(|line| matches!(line, Line::Node { .. })).is_some() {}
+                }
                 Line::Heading(heading) => entries.push(Entry::Heading(heading)),
                 Line::Node { node, prefix, below, .. } => {
                     entries.push(self.of_node(*node, prefix));
@@ -127,6 +132,14 @@ impl Canvas<'_> {
             }
         }
         entries
+    }
+
+    /// Is there anything to say about the block that begins with this line? Nodes for a failure may never be needed.
+    fn is_needed(&self, first: Option<&Line>) -> bool {
+        let Some(Line::Node { node, .. }) = first else { return false };
+        let block = &self.view.graph.blocks[self.view.graph.nodes[*node].block];
+        let idle = |node: &usize| matches!(self.view.state(*node).status, Status::Pending | Status::Skipped);
+        block.kind != BlockKind::OnFailure || !block.nodes.iter().all(idle)
     }
 
     fn of_node(&self, at: usize, prefix: &str) -> Entry {

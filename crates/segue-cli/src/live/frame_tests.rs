@@ -200,6 +200,30 @@ fn a_question_says_how_to_answer_it() {
     assert_eq!(shown(&view, 6), ["RUNNING w  1/1 done · 4.0 s", "✔ SUCCEEDED  sign  2.0 s"]);
 }
 
+#[test]
+fn what_is_there_for_a_failure_is_shown_when_it_is_needed() {
+    let document =
+        json!({"id": "w", "nodes": [{"id": "a"}], "on_failure": [{"id": "tell"}], "finally": [{"id": "close"}]});
+    let mut view = view(document);
+    tell(&mut view, &["task.started a"]);
+    assert_eq!(
+        shown(&view, 4)[1..],
+        ["◐ RUNNING    a        1.0 s", "  finally:", "· PENDING      close"].map(str::to_owned)
+    );
+    tell(&mut view, &["task.failed a", "task.started tell"]);
+    assert_eq!(
+        shown(&view, 4)[1..],
+        [
+            "✘ FAILED     a        0 ms  exit: code 1",
+            "  on failure:",
+            "◐ RUNNING      tell   0 ms",
+            "  finally:",
+            "· PENDING      close"
+        ]
+        .map(str::to_owned)
+    );
+}
+
 /// Ten thousand instances: an event costs what it costs in a run of ten, and the picture stays small.
 #[test]
 fn many_instances_stay_a_few_lines() {

@@ -96,7 +96,9 @@ impl TaskView {
             _ => goes_on,
         };
         match event.name.as_str() {
-            "task.started" => self.started_at = Some(event.time),
+            // Of a loop the time counts from its first iteration.
+            "task.started" if !is_iteration => self.started_at = Some(event.time),
+            "task.started" => self.started_at = self.started_at.or(Some(event.time)),
             "task.waiting" | "task.mapped" | "loop.iterated" => self.started_at = self.started_at.or(Some(event.time)),
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! The document of a run: what `run --json` and `runs show --json` print.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 use segue_core::{
     event::{Event, EventKind, ParentLink, SkipReason, Waiting},
@@ -89,8 +89,9 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
     let log = store.events(run, 0, 0).await?;
     let event_at = |seq: u64| log.get(usize::try_from(seq).ok()?.checked_sub(1)?);
 
-    let mut rows: BTreeMap<String, _> =
-        store.list_tasks(run).await?.into_iter().map(|task| (task.task_id.to_string(), task)).collect();
+    let listed = store.list_tasks(run).await?;
+    let order: Vec<String> = listed.iter().map(|task| task.task_id.to_string()).collect();
+    let mut rows: HashMap<String, _> = order.iter().cloned().zip(listed).collect();
     let mut tasks = Map::new();
     let after: &[TaskNode] = match &spec.on_failure {
         Some(WorkflowOnFailure::Nodes(nodes)) => nodes,
@@ -98,9 +99,10 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
     };
     let names: Vec<String> =
         spec.nodes.iter().chain(after).chain(&spec.finally).map(|node| node.id.to_string()).collect();
-    let known: BTreeSet<&String> = names.iter().collect();
-    let further: Vec<String> = rows.keys().filter(|id| !known.contains(id)).cloned().collect();
-    for name in names.iter().cloned().chain(further) {
+    let known: HashSet<&String> = names.iter().collect();
+    // Instances, iterations and members in the order in which they began.
+    let further: Vec<&String> = order.iter().filter(|id| !known.contains(id)).collect();
+    for name in names.iter().chain(further).cloned() {
         let mut document = TaskDocument::PENDING;
         if let Some(task) = rows.remove(&name) {
             (document.status, document.attempts) = (task.status, task.attempts);

@@ -118,6 +118,8 @@ impl Overview<'_> {
             };
             let own = self.view.nodes[node].task.as_deref();
             let mut parts = by_node.remove(self.view.graph.nodes[node].id.as_str()).unwrap_or_default();
+            // By number: `m[9]` comes before `m[10]`.
+            parts.sort_by_key(|(id, _)| (id.len(), *id));
             // Of a node in a loop the last iteration is the one that counts.
             let is_itself = |(id, _): &(&str, &Value)| {
                 Address::of(id).iteration.is_none() && Some(Address::lasting(id).as_str()) == own
