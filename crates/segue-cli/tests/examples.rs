@@ -13,53 +13,93 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use segue_core::spec::{CheckOptions, Format, TaskNode, WorkflowOnFailure, WorkflowSpec, parse};
 use serde_json::{Map, Value, json};
-use support::Place;
+use support::{Place, Ran};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap()
 }
 
-fn run_example(name: &str, args: &[&str]) -> Value {
-    let place = Place::new();
-    let folder = examples().join(name);
-    let workflow = folder.join("workflow.yaml");
-    let workflow = workflow.to_str().unwrap();
-    let mut command = place.command(&[&["run", workflow, "--json"], args].concat());
-    command.env("SEGUE_HOME", support::home());
-    let ran = support::Ran::from(command.output().unwrap());
-    assert_eq!(ran.code, 0, "{name}: {ran:#?}");
-    let document = ran.document();
-    assert_eq!(document["status"], "SUCCEEDED", "{name}");
-
-    let events = place.events("@last");
-    let graph = place.json(&["graph", "@last", "--format", "json"]);
-    nothing_started_too_early(&events, &graph);
-    let log = canonical(&events, &graph);
-    let golden = folder.join("expected-events.jsonl");
-    if std::env::var_os("SEGUE_BLESS").is_some() {
-        fs::write(&golden, &log).unwrap();
-    }
-    let expected = fs::read_to_string(&golden).unwrap();
-    assert!(log == expected, "{name} left the log\n{log}\nand not that of {}", golden.display());
-    document
+/// An example under way: what its commands have come to so far.
+struct Example {
+    name: &'static str,
+    place: Place,
 }
 
-/// Type, task and attempt of each event; those of tasks in the order of the document.
-fn canonical(events: &[Value], graph: &Value) -> String {
-    let order: BTreeMap<&str, usize> = graph["nodes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .enumerate()
-        .map(|(at, node)| (node["id"].as_str().unwrap(), at))
-        .collect();
+impl Example {
+    fn new(name: &'static str) -> Self {
+        Self { name, place: Place::new() }
+    }
+
+    fn workflow(&self) -> PathBuf {
+        examples().join(self.name).join("workflow.yaml")
+    }
+
+    fn segue(&self, args: &[&str]) -> Ran {
+        let mut command = self.place.command(args);
+        Ran::from(command.env("SEGUE_HOME", support::home()).output().unwrap())
+    }
+
+    /// `segue run` of its workflow.
+    fn run(&self, args: &[&str]) -> Ran {
+        let workflow = self.workflow();
+        self.segue(&[&["run", workflow.to_str().unwrap(), "--json"], args].concat())
+    }
+
+    /// The run has succeeded, with the log that stands beside the example; what it came to.
+    fn succeeded(&self, ran: &Ran) -> Value {
+        assert_eq!(ran.code, 0, "{}: {ran:#?}", self.name);
+        let document = ran.document();
+        assert_eq!(document["status"], "SUCCEEDED", "{}", self.name);
+        let text = fs::read_to_string(self.workflow()).unwrap();
+        let spec = parse(&text, Format::Yaml, &CheckOptions::default()).spec.unwrap();
+        let events = self.place.events(document["run_id"].as_str().unwrap());
+        nothing_started_too_early(&events, &spec);
+        let log = canonical(&events, &spec);
+        let golden = self.workflow().with_file_name("expected-events.jsonl");
+        if std::env::var_os("SEGUE_BLESS").is_some() {
+            fs::write(&golden, &log).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap();
+        assert!(log == expected, "{} left the log\n{log}\nand not that of {}", self.name, golden.display());
+        document
+    }
+}
+
+fn run_example(name: &'static str, args: &[&str]) -> Value {
+    let example = Example::new(name);
+    example.succeeded(&example.run(args))
+}
+
+/// The node of a task: `count` of `count[3]`, `improve` of `improve#2/write`.
+fn node_of(task: &str) -> &str {
+    task.split(['[', '#', '/']).next().unwrap()
+}
+
+/// Type, task and attempt of each event; those of tasks in the order of the document, those of instances by their
+/// number, between what their node says before and after them.
+fn canonical(events: &[Value], spec: &WorkflowSpec) -> String {
+    let last: &[TaskNode] = match &spec.on_failure {
+        Some(WorkflowOnFailure::Nodes(nodes)) => nodes,
+        _ => &[],
+    };
+    let nodes = spec.nodes.iter().chain(last).chain(&spec.finally);
+    let order: BTreeMap<&str, usize> = nodes.enumerate().map(|(at, node)| (node.id.as_str(), at)).collect();
+    let mapped: Vec<&Value> =
+        events.iter().filter(|event| event["type"] == "task.mapped").map(|event| &event["task_id"]).collect();
+    let place_of = |event: &Value| match event["task_id"].as_str() {
+        Some(task) if !mapped.contains(&&json!(node_of(task))) => (1, order[node_of(task)], 0),
+        Some(task) => {
+            let instance = task.split_once('[').map(|(_, rest)| rest.split(']').next().unwrap().parse().unwrap());
+            let whole = if event["type"] == "task.mapped" { 0 } else { usize::MAX };
+            (1, order[node_of(task)], instance.map_or(whole, |number: usize| number + 1))
+        }
+        None if event["type"] == "run.created" || event["type"] == "run.started" => (0, 0, 0),
+        None => (2, 0, 0),
+    };
     let mut sorted: Vec<&Value> = events.iter().collect();
-    sorted.sort_by_key(|event| match event["task_id"].as_str() {
-        Some(task) => (1, order[task]),
-        None if event["type"] == "run.created" || event["type"] == "run.started" => (0, 0),
-        None => (2, 0),
-    });
+    sorted.sort_by_key(|event| place_of(event));
     let line = |event: &Value| {
         let fields = ["type", "task_id", "attempt"];
         let shown: Map<String, Value> =
@@ -69,19 +109,18 @@ fn canonical(events: &[Value], graph: &Value) -> String {
     sorted.into_iter().map(line).collect()
 }
 
-fn nothing_started_too_early(events: &[Value], graph: &Value) {
-    let seq_of = |kinds: &[&str], task: &str| {
-        let found = events
-            .iter()
-            .find(|event| event["task_id"] == task && kinds.contains(&event["type"].as_str().unwrap_or_default()));
-        found.map(|event| event["seq"].as_u64().unwrap())
+fn nothing_started_too_early(events: &[Value], spec: &WorkflowSpec) {
+    let about = |kinds: &'static [&str], node: &str| -> Vec<u64> {
+        let of_node = |event: &&Value| event["task_id"].as_str().is_some_and(|task| node_of(task) == node);
+        let found = events.iter().filter(of_node);
+        let found = found.filter(|event| kinds.contains(&event["type"].as_str().unwrap()));
+        found.map(|event| event["seq"].as_u64().unwrap()).collect()
     };
-    for edge in graph["edges"].as_array().unwrap() {
-        let (from, to) = (edge["from"].as_str().unwrap(), edge["to"].as_str().unwrap());
-        let ended = seq_of(&["task.succeeded", "task.skipped", "task.failed"], from).unwrap();
-        if let Some(started) = seq_of(&["task.started"], to) {
-            assert!(started > ended, "{to} started before {from} ended");
-        }
+    let declared = spec.nodes.iter().flat_map(|node| node.depends_on.iter().map(|from| (from, &node.id)));
+    for (from, to) in declared.chain(spec.edges.iter().map(|edge| (edge.from(), edge.to()))) {
+        let ended = about(&["task.succeeded", "task.skipped", "task.failed"], from.as_str()).into_iter().max().unwrap();
+        let started = about(&["task.started", "task.mapped", "task.waiting"], to.as_str()).into_iter().min();
+        assert!(started.is_none_or(|started| started > ended), "{to} started before {from} ended");
     }
 }
 
@@ -122,6 +161,70 @@ fn crew_project_runs_a_conventional_project() {
     assert!(document["outputs"]["report"].is_string(), "{document:#}");
 }
 
+#[test]
+fn map_counts_what_it_finds_and_tolerates_what_it_cannot_read() {
+    let document = run_example("map", &[]);
+    assert_eq!(document["outputs"], json!({ "words": 26, "unread": ["letters/scan.txt"] }));
+}
+
+#[test]
+fn loop_writes_until_it_is_good() {
+    let document = run_example("loop", &["--rehearse"]);
+    assert_eq!(document["outputs"]["score"], 3, "{document:#}");
+    assert_eq!(document["usage"]["model_calls"], 2, "one an iteration: {document:#}");
+}
+
+#[test]
+fn approval_asks_before_it_sends() {
+    let example = Example::new("approval");
+    let asked = example.run(&["--rehearse", "--no-wait"]);
+    assert_eq!(asked.code, 6, "{asked:#?}");
+    let wrong = example.segue(&["approve", "@last", "--form", "to=Grace", "--form", "copies=9", "--json"]);
+    assert_eq!(wrong.code, 3, "{wrong:#?}");
+    let sent = example.segue(&["approve", "@last", "ask", "--form", "to=Grace", "--by", "ada", "--json"]);
+    let document = example.succeeded(&sent);
+    assert_eq!(document["outputs"]["result"], "sent to Grace, 1 copies");
+    let late = example.segue(&["reject", "@last", "ask"]);
+    assert_eq!(late.code, 10, "{late:#?}");
+}
+
+#[test]
+fn sub_workflow_ships_each_order_in_a_run_of_its_own() {
+    let example = Example::new("sub_workflow");
+    let document = example.succeeded(&example.run(&[]));
+    assert_eq!(document["outputs"], json!({ "postage": 33, "labels": ["o-1 by post", "o-2 by truck", "o-3 by post"] }));
+    let runs = example.place.json(&["runs", "list", "--json"]);
+    assert_eq!(runs["items"].as_array().unwrap().len(), 4, "{runs:#}");
+}
+
+#[test]
+fn wait_sends_when_it_is_paid() {
+    let example = Example::new("wait");
+    assert_eq!(example.run(&["--no-wait"]).code, 6);
+    let other =
+        example.segue(&["signal", "@last", "payment", "--data", r#"{"order": "o-2", "amount": 1}"#, "--no-wait"]);
+    assert_eq!(other.code, 10, "of another order: {other:#?}");
+    let paid = example.segue(&["signal", "@last", "payment", "--data", r#"{"order": "o-1", "amount": 12}"#, "--json"]);
+    assert_eq!(example.succeeded(&paid)["outputs"], json!({ "sent": "o-1", "amount": 12 }));
+}
+
+#[test]
+fn finally_runs_however_it_goes() {
+    let example = Example::new("finally");
+    let document = example.succeeded(&example.run(&[]));
+    assert_eq!(document["outputs"]["rows"], 5);
+    assert_eq!(document["tasks"]["tell"]["status"], "SKIPPED");
+
+    let failed = example.run(&["-i", "table=missing"]);
+    assert_eq!(failed.code, 4, "{failed:#?}");
+    for (task, text) in [("tell", "load failed: exit"), ("report", "the run is FAILED")] {
+        let result = example.place.json(&["runs", "result", "@last", task, "--json"]);
+        assert!(result.to_string().contains(text), "{result:#}");
+    }
+    let folder = example.place.json(&["runs", "result", "@last", "folder", "--json"]).to_string();
+    assert!(!Path::new(folder.trim_matches(|c| c != '/' && !char::is_alphanumeric(c))).exists(), "{folder}");
+}
+
 /// What `segue init` writes, run as its last line says.
 #[test]
 fn templates_run_as_they_are() {
@@ -137,7 +240,19 @@ fn templates_run_as_they_are() {
 
 #[test]
 fn no_example_is_without_a_test() {
-    let known = ["branch", "crew_project", "etl", "linear", "parallel"];
+    let known = [
+        "approval",
+        "branch",
+        "crew_project",
+        "etl",
+        "finally",
+        "linear",
+        "loop",
+        "map",
+        "parallel",
+        "sub_workflow",
+        "wait",
+    ];
     let mut found: Vec<String> =
         fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     found.retain(|name| examples().join(name).join("workflow.yaml").is_file());

@@ -1,4 +1,7 @@
-//! The workflows in README and the guides: each is valid, and those that need neither a model nor a network end well.
+//! The workflows in README and the guides: each is valid, and those that need neither a model nor a network end well, or
+//! wait where they say so.
+//!
+//! A block whose first line is `# name.yaml` is a file that the others of its page find beside them.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,48 +10,76 @@ use std::{fs, path::Path};
 
 use support::Place;
 
-/// The workflows of a page, with its name.
-fn workflows() -> Vec<(String, String)> {
+/// A workflow of a page.
+struct Block {
+    page: String,
+    name: String,
+    text: String,
+}
+
+fn workflows() -> Vec<Block> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let guides = fs::read_dir(root.join("docs/guides")).unwrap().map(|entry| entry.unwrap().path());
     let mut found = Vec::new();
-    for page in guides.chain([root.join("README.md")]) {
-        let text = fs::read_to_string(&page).unwrap();
-        let name = page.file_name().unwrap().to_str().unwrap();
-        let blocks = text.split("```yaml\n").skip(1).map(|block| block.split_once("\n```").unwrap().0);
-        found.extend(blocks.map(|block| (name.to_owned(), block.to_owned())));
+    for path in guides.chain([root.join("README.md")]) {
+        let text = fs::read_to_string(&path).unwrap();
+        let page = path.file_name().unwrap().to_str().unwrap();
+        for block in text.split("```yaml\n").skip(1) {
+            let text = block.split_once("\n```").unwrap().0.to_owned();
+            let first = text.lines().next().unwrap().strip_prefix("# ").filter(|name| name.ends_with(".yaml"));
+            let name = first.unwrap_or("workflow.yaml").to_owned();
+            found.push(Block { page: page.to_owned(), name, text });
+        }
     }
     found
 }
 
-#[test]
-fn every_workflow_of_the_guides_is_valid() {
-    let workflows = workflows();
-    assert!(workflows.len() >= 10, "{} workflows", workflows.len());
-    for (page, text) in workflows {
-        let place = Place::new();
-        place.write("workflow.yaml", &text);
-        let ran = place.segue(&["validate", "workflow.yaml"]);
-        assert_eq!(ran.code, 0, "{page}:\n{text}\n{ran:#?}");
+/// A place with the named files of a block's page and the block itself.
+fn place_of(block: &Block, all: &[Block]) -> Place {
+    let place = Place::new();
+    for beside in all.iter().filter(|other| other.page == block.page && other.name != "workflow.yaml") {
+        place.write(&beside.name, &beside.text);
     }
+    place.write(&block.name, &block.text);
+    place
 }
 
 #[test]
+fn every_workflow_of_the_guides_is_valid() {
+    let all = workflows();
+    assert!(all.len() >= 25, "{} workflows", all.len());
+    for block in &all {
+        let ran = place_of(block, &all).segue(&["validate", &block.name]);
+        assert_eq!(ran.code, 0, "{}:\n{}\n{ran:#?}", block.page, block.text);
+    }
+}
+
+/// What a workflow needs that has params without a default.
+const INPUTS: [(&str, &str); 4] = [
+    ("params.topic }}", "topic=rivers"),
+    ("params.name", "name=Ada"),
+    ("params.city", "city=Bergen"),
+    ("params.days", "days=5"),
+];
+
+#[test]
 fn workflows_that_need_nothing_end_well() {
+    let all = workflows();
     let mut ended = 0;
-    for (page, text) in workflows() {
+    for block in &all {
+        let Block { page, name, text } = block;
         let asks_a_model = text.contains("crewai.") || text.contains("prompt:");
         // A person, a signal, a secret of the environment, a workflow in another file.
         let needs = ["approval:", "event:", "$secret", "workflow: {", "curl"];
         if asks_a_model || needs.iter().any(|what| text.contains(what)) {
             continue;
         }
-        let place = Place::new();
-        place.write("workflow.yaml", &text);
-        let inputs: &[&str] = if text.contains("params.topic") { &["-i", "topic=rivers"] } else { &[] };
-        let ran = place.segue(&[&["run", "workflow.yaml", "--json"], inputs].concat());
-        assert_eq!(ran.code, 0, "{page}:\n{text}\n{ran:#?}");
+        let given = INPUTS.iter().filter(|(param, _)| text.contains(param)).flat_map(|(_, input)| ["-i", input]);
+        let args: Vec<&str> = ["run", name, "--no-wait", "--json"].into_iter().chain(given).collect();
+        let ran = place_of(block, &all).segue(&args);
+        let waits = text.contains("approval:") || text.contains("event:");
+        assert_eq!(ran.code, if waits { 6 } else { 0 }, "{page}:\n{text}\n{ran:#?}");
         ended += 1;
     }
-    assert!(ended >= 6, "{ended} workflows");
+    assert!(ended >= 20, "{ended} workflows");
 }

@@ -2,7 +2,11 @@
 //! graphs of the shapes that real workflows have, each played by the kernel alone.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod ending;
+mod parts;
 mod patterns;
 mod semantics;
+mod shapes;
 mod tables;
 mod world;
+mod written;

@@ -176,6 +176,17 @@ fn wcp_11_implicit_termination() {
 }
 
 #[test]
+fn wcp_12_instances_without_synchronisation() {
+    let mut world = started("12-instances-without-synchronisation", json!({}));
+    world.play(|task, inputs| match task {
+        // A detached child: the engine has started its run, and says which.
+        "ship[0]" | "ship[1]" => TaskOutcome::success(json!({ "run_id": task })),
+        _ => work(task, inputs),
+    });
+    assert_eq!(world.outputs(), json!({ "thank": { "runs": 2 } }));
+}
+
+#[test]
 fn wcp_13_instances_known_when_written() {
     let world = played("13-instances-known-when-written", json!({}));
     assert_eq!(world.outputs(), json!({ "count": { "offices": "north, south, west" } }));
@@ -257,10 +268,37 @@ fn wcp_19_cancel_task() {
 }
 
 #[test]
+fn wcp_20_cancel_case() {
+    let mut world = played("20-cancel-case", json!({}));
+    world.input(Input::Cancel { reason: "called off".into() }).unwrap();
+    assert_eq!(world.status("pay"), Status::Cancelled);
+    assert_eq!(world.status("send"), Status::Cancelled);
+    world.pass();
+    assert_eq!((world.status("release"), world.run.status()), (Status::Succeeded, Status::Cancelled));
+    let released = world.run.render(&"release".into()).unwrap().inputs;
+    assert_eq!(*released, json!({ "because": "CANCELLED" }));
+}
+
+#[test]
 fn wcp_21_structured_loop() {
     let world = played("21-structured-loop", json!({}));
     assert_eq!(world.outputs(), json!({ "publish": { "score": 9 } }));
     assert_eq!(world.story().matches("loop.iterated:improve").count(), 3);
+}
+
+/// The outputs of a run whose children are runs of the same document, played in their turn.
+fn recursive(inputs: Value) -> Value {
+    let mut world = started("22-recursion", inputs);
+    world.play(|task, inputs| match task {
+        "rest" => TaskOutcome::success(recursive(inputs.clone())),
+        _ => work(task, inputs),
+    });
+    world.outputs()
+}
+
+#[test]
+fn wcp_22_recursion() {
+    assert_eq!(recursive(json!({ "n": 5 })), json!({ "sum": 15 }));
 }
 
 #[test]

@@ -75,6 +75,17 @@ impl World {
         self.run.task_status(&task.into()).unwrap().0
     }
 
+    /// The kind of the error with which a task has failed.
+    pub fn error(&self, task: &str) -> Option<String> {
+        let about = self.log.iter().filter(|event| event.task_id.as_ref().is_some_and(|id| id.as_str() == task));
+        about
+            .filter_map(|event| match &event.kind {
+                EventKind::TaskFailed { error, .. } => Some(error.kind.to_string()),
+                _ => None,
+            })
+            .last()
+    }
+
     /// Goes on until the run has ended, or only waits. What is ready starts at once; what runs ends in the order in which
     /// it started, as `ending` says.
     pub fn play(&mut self, mut ending: impl FnMut(&str, &Value) -> TaskOutcome) {

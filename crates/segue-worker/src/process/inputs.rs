@@ -106,6 +106,11 @@ fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
 
+/// `{ $secret: NAME }`: a text, once the attempt is dispatched.
+fn is_secret(value: &Value) -> bool {
+    value.as_object().is_some_and(|object| object.len() == 1 && object.contains_key("$secret"))
+}
+
 /// A string, number or boolean as text.
 fn text_of(value: &Value) -> Option<String> {
     match value {
@@ -121,7 +126,7 @@ fn exit_code(value: &Value) -> Option<i32> {
 
 /// What is wrong with these inputs. With `templates`, a text with `{{` may become anything and is accepted anywhere.
 pub(super) fn problems(inputs: &Map<String, Value>, templates: bool) -> Vec<Problem> {
-    let open = |value: &Value| templates && is_template(value);
+    let open = |value: &Value| templates && (is_template(value) || is_secret(value));
     let mut found = unknown(inputs, &INPUTS, HANDLER, "input");
     match inputs.get("argv") {
         None => found.push(
@@ -132,7 +137,7 @@ pub(super) fn problems(inputs: &Map<String, Value>, templates: bool) -> Vec<Prob
             found.push(Problem::new(&["argv"], "`argv` is empty; its first item is the program"));
         }
         Some(Value::Array(parts)) => {
-            for (index, part) in parts.iter().enumerate().filter(|(_, part)| text_of(part).is_none()) {
+            for (index, part) in parts.iter().enumerate().filter(|(_, part)| text_of(part).is_none() && !open(part)) {
                 let message = format!("`argv[{index}]` is {}, not a text", kind_of(part));
                 found.push(Problem::new(&["argv", &index.to_string()], message));
             }
@@ -150,7 +155,7 @@ pub(super) fn problems(inputs: &Map<String, Value>, templates: bool) -> Vec<Prob
                     found.push(Problem::new(&["env", name], format!("`{name}` cannot be the name of a variable")));
                 } else if name.starts_with("SEGUE_") {
                     found.push(Problem::new(&["env", name], format!("`{name}` is set by Segue itself")));
-                } else if text_of(value).is_none() {
+                } else if text_of(value).is_none() && !open(value) {
                     let message = format!("`env.{name}` is {}, not a text", kind_of(value));
                     found.push(Problem::new(&["env", name], message));
                 }
