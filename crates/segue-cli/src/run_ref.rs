@@ -13,8 +13,7 @@ use crate::{
 /// Finds the run that `text` names.
 pub(crate) async fn resolve(store: &dyn RunStore, text: &str) -> Outcome<RunId> {
     if text == "@last" {
-        let newest = store.list_runs(RunFilter { limit: 1, ..RunFilter::default() }).await?;
-        return newest.first().map(|row| row.run_id).ok_or_else(|| {
+        return last(store).await?.ok_or_else(|| {
             Failure::not_found("there is no run yet").help("`segue run workflow.yaml --rehearse` makes one")
         });
     }
@@ -38,6 +37,19 @@ pub(crate) async fn resolve(store: &dyn RunStore, text: &str) -> Outcome<RunId> 
             Err(Failure::new(Exit::Usage, format!("more than one run's id starts with `{text}`"))
                 .help(format!("give more of it: {}{more}", ids.join(", "))))
         }
+    }
+}
+
+/// The newest run that somebody started. A run that another one started as its child is not meant by `@last`.
+async fn last(store: &dyn RunStore) -> Outcome<Option<RunId>> {
+    let mut filter = RunFilter { limit: 100, ..RunFilter::default() };
+    loop {
+        let rows = store.list_runs(filter.clone()).await?;
+        if let Some(row) = rows.iter().find(|row| row.parent.is_none()) {
+            return Ok(Some(row.run_id));
+        }
+        let Some(oldest) = rows.last() else { return Ok(None) };
+        filter.before = Some(oldest.run_id);
     }
 }
 

@@ -72,6 +72,7 @@ fn child_runs_go_with_their_parent_and_not_before() {
     let children = place.json(&["runs", "list", "--parent", &run, "--json"]);
     assert_eq!(children["items"].as_array().unwrap().len(), 2);
     assert!(place.segue(&["runs", "list"]).stdout.contains(&format!("child (of {})", &run[..13])));
+    assert_eq!(place.json(&["runs", "show", "@last", "--json"])["run_id"], run, "the newest that somebody started");
     let deleted = place.json(&["runs", "delete", &run, "--with-children", "--yes", "--json"]);
     assert_eq!(deleted["deleted"].as_array().unwrap().len(), 3);
     assert_eq!(place.json(&["runs", "list", "--json"]), json!({"items": []}));

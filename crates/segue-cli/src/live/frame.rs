@@ -6,7 +6,7 @@ use super::view::RunView;
 use crate::{
     graph::{BlockKind, Line, Work},
     render::{
-        text::{count, harmless, one_line, span},
+        text::{count, grouped, harmless, one_line, span},
         waits,
     },
     terminal::Paint,
@@ -82,7 +82,7 @@ impl Canvas<'_> {
         let Self { view, columns, paint, .. } = self;
         let (done, all) = view.done();
         let state = if view.cancelling && !view.status.is_terminal() { "CANCELLING" } else { view.status.as_str() };
-        let mut facts = vec![format!("{done}/{all} done")];
+        let mut facts = vec![format!("{}/{} done", grouped(done as u64), grouped(all as u64))];
         if let Some(started) = view.started_at {
             facts.push(span(view.finished_at.unwrap_or(self.now).since(started)));
         }
