@@ -2,9 +2,11 @@
 //!
 //! * [`mod@test`]: every check there is, step by step.
 //! * [`mod@bench`]: the durable no-op workloads.
+//! * [`mod@fuzz`]: hostile inputs, made by cargo-fuzz.
 //! * [`house`]: where things are, and running programs there.
 
 mod bench;
+mod fuzz;
 mod house;
 mod test;
 
@@ -25,6 +27,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure the durable no-op workloads on this machine
     Bench(bench::Arguments),
+    /// Feed hostile inputs to readers and expressions (needs cargo-fuzz)
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let done = house::House::find().and_then(|house| match arguments.command {
         Command::Test(arguments) => test::run(&house, &arguments),
         Command::Bench(arguments) => bench::run(&house, &arguments),
+        Command::Fuzz(arguments) => fuzz::run_all(&house, &arguments),
     });
     match done {
         Ok(code) => code,

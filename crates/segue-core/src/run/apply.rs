@@ -129,7 +129,7 @@ impl Run {
         let timeout = self.node_of(ix).timeout;
         self.begin(ix, event.time);
         let task = self.task_mut(ix);
-        task.attempt = event.attempt.unwrap_or(task.attempt + 1);
+        task.attempt = event.attempt.unwrap_or_else(|| task.attempt + 1);
         task.timeout_at = timeout.map(|span| event.time.plus(span));
         let attempt_end = task.timeout_at.filter(|_| !planted!(LosesTimeouts));
         self.state.timers.extend(attempt_end.map(|time| (time, Timer::Attempt(ix))));

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Run, join::Verdict};
+use super::{
+    Run, TaskIx,
+    join::Verdict,
+    scope::ScopeIx,
+    task::{Layer, Parts},
+};
 use crate::{
     event::{Event, EventKind, Waiting},
     ids::{RunId, TaskId},
     payload::BlobRef,
-    plan::Plan,
+    plan::{Plan, Work},
     status::Status,
 };
 
@@ -138,12 +143,25 @@ impl Run {
                 return Err(FoldError::UnknownTask { run_id: self.id, seq: event.seq, task: task.clone() });
             };
             let status = self.task(ix).status;
+            let (layer, node) = (self.task(ix).layer, self.node_of(ix));
             return match &event.kind {
                 kind if kind.name().starts_with("run.") => impossible("an event of a run names a task"),
                 _ if self.status().is_terminal() => impossible("the run has ended"),
-                EventKind::LoopIterated { .. } if status == Status::Succeeded => Ok(()),
+                EventKind::LoopIterated { .. } if status == Status::Succeeded && node.loop_back.is_some() => Ok(()),
                 _ if status.is_terminal() => impossible("the task has ended"),
                 EventKind::TaskStarted {} if status == Status::Running => impossible("the task runs already"),
+                EventKind::TaskStarted {} if !starts_so(layer, &node.work, event.attempt) => {
+                    impossible("such a task does not start so")
+                }
+                EventKind::TaskStarted {}
+                    if event.attempt.is_some_and(|n| n != self.task(ix).attempt.saturating_add(1)) =>
+                {
+                    impossible("attempts are counted one by one")
+                }
+                EventKind::LoopIterated { .. } if layer != Layer::Repeat => impossible("the task has no `repeat`"),
+                EventKind::LoopIterated { iteration } if !self.is_next(ix, *iteration) => {
+                    impossible("another iteration is due, or one still runs")
+                }
                 EventKind::TaskRetrying { .. } if !self.is_alive(ix) => impossible("the task does not run"),
                 EventKind::TaskSucceeded { reused_from: None, .. } if status == Status::Pending => {
                     impossible("the task has not begun")
@@ -169,11 +187,33 @@ impl Run {
             kind if kind.ends_run() && !(self.state.running.is_empty() && self.state.awaiting.is_empty()) => {
                 impossible("a task still runs")
             }
+            kind if kind.ends_run() && self.scope(ScopeIx::ROOT).open > 0 => impossible("a task has not ended"),
             _ => Ok(()),
+        }
+    }
+
+    /// Iterations of a `repeat` follow one another.
+    fn is_next(&self, ix: TaskIx, iteration: u32) -> bool {
+        match &self.task(ix).parts {
+            Some(Parts::Iteration { current, number, .. }) => {
+                self.task(*current).status.is_terminal() && iteration == number.saturating_add(1)
+            }
+            _ => iteration == 1,
         }
     }
 }
 
+/// Is this what `foreach` has come to?
 fn run_maps(verdict: Option<&Verdict>, n: u32) -> bool {
     matches!(verdict, Some(Verdict::Map(items)) if items.len() == n as usize)
+}
+
+/// A group starts without an attempt, work with one; nothing else starts.
+fn starts_so(layer: Layer, work: &Work, attempt: Option<u32>) -> bool {
+    match work {
+        _ if layer != Layer::Work => false,
+        Work::Group(_) => attempt.is_none(),
+        Work::Attempts | Work::Child(_) => attempt.is_some(),
+        Work::Approval(_) | Work::Wait(_) => false,
+    }
 }
