@@ -140,6 +140,19 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_a_group_is_looked_at_and_what_is_no_task_is_not() {
+        let crew = json!({ "id": "a", "task": "crewai.crew" });
+        let (path, _) = one(json!({ "id": "g", "group": { "nodes": [crew] } }));
+        assert!(path.starts_with("/nodes/0/group/nodes/0/inputs"), "{path}");
+        let workflow = json!({ "id": "w", "defaults": { "task": "crewai.crew" }, "nodes": [
+            { "id": "sign", "approval": { "title": "Go?" } },
+            { "id": "rest", "wait": { "seconds": 1 } },
+        ] });
+        let workflow: WorkflowSpec = serde_json::from_value(workflow).expect("a workflow");
+        assert_eq!(diagnose(&workflow), []);
+    }
+
+    #[test]
     fn what_is_right_is_left_alone() {
         let nodes = json!([
             { "id": "a", "inputs": { "prompt": "Write hello world" } },

@@ -174,7 +174,7 @@ fn for_people(task: &WaitingTask, paint: Paint) -> String {
         Waiting::Failure { error, .. } => {
             lines.push(paint.bold(&format!("{} failed: what now?", task.task_id)));
             lines.push(format!("\n{}: {}", error.kind, harmless(&error.message)));
-            lines.extend(error.detail.iter().map(|detail| value(detail)));
+            lines.extend(error.detail.iter().map(value));
         }
         other => lines.push(paint.bold(&harmless(&waits::what(other)))),
     }

@@ -49,7 +49,8 @@ mod tests {
         }))
         .expect("a workflow");
         let found = workflow.every_node();
-        let shown: Vec<_> = found.iter().map(|(at, node)| (at.as_str(), node.id.as_str(), node.has_handler())).collect();
+        let shown: Vec<_> =
+            found.iter().map(|(at, node)| (at.as_str(), node.id.as_str(), node.has_handler())).collect();
         assert_eq!(
             shown,
             [
