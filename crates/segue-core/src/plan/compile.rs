@@ -291,7 +291,7 @@ impl Compiler<'_> {
             foreach: node.foreach.as_ref().map(|items| foreach(node, items)).transpose()?,
             repeat: node.repeat.as_ref().map(|spec| repeat(node, spec)).transpose()?,
             loop_back: None,
-            is_in_loop: false,
+            loop_end: None,
             reads_again: is_later_stage,
             inputs: template(&Value::Object(node.spec.inputs.clone()), place("inputs"))?,
             takes_material,
@@ -457,10 +457,19 @@ fn close_loops(draft: &Draft<'_>, by_id: &BTreeMap<NodeId, NodeIx>, nodes: &mut 
         let (from, to, when) = draft.ends(by_id, edge)?;
         let body = loops::body(nodes, to, from);
         for inside in &body {
-            nodes[inside.index()].is_in_loop = true;
             nodes[inside.index()].reads_again = true;
         }
         nodes[from.index()].loop_back = Some(LoopBack { when, most: most.max(1), on_exhausted, body });
+    }
+    // Of two loops around a node the inner one has the smaller body.
+    let mut loops: Vec<(NodeIx, Vec<NodeIx>)> = (draft.first..draft.first + draft.nodes.len())
+        .filter_map(|at| Some((ix(at), nodes[at].loop_back.as_ref()?.body.clone())))
+        .collect();
+    loops.sort_by_key(|(_, body)| std::cmp::Reverse(body.len()));
+    for (end, body) in loops {
+        for inside in body {
+            nodes[inside.index()].loop_end = Some(end);
+        }
     }
     Ok(())
 }

@@ -107,8 +107,8 @@ pub struct PlanNode {
     pub(crate) repeat: Option<Repeat>,
     /// It ends a loop, and may send it round again.
     pub(crate) loop_back: Option<LoopBack>,
-    /// It is in the body of a loop.
-    pub(crate) is_in_loop: bool,
+    /// It is in the body of the loop that ends at this node, and in no smaller one.
+    pub(crate) loop_end: Option<NodeIx>,
     /// What it has read it may read again: in a further round, or at the next end of a run that was reopened.
     pub(crate) reads_again: bool,
     pub(crate) inputs: Template,

@@ -102,7 +102,8 @@ impl Run {
         let task = self.task_mut(ix);
         task.status = Status::Waiting;
         task.waiting = Some(waiting.clone());
-        self.state.timers.extend(waiting.due().map(|due| (due, Timer::Wait(ix))));
+        let due = waiting.due().filter(|_| !planted!(WaitsForEver));
+        self.state.timers.extend(due.map(|due| (due, Timer::Wait(ix))));
         self.state.waiting.insert(ix);
     }
 
@@ -117,8 +118,10 @@ impl Run {
         let addressed: Vec<TaskIx> = match to {
             Address::Task(task) => {
                 let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
-                let answerable = |ix: &TaskIx| self.state.waiting.contains(ix) && !self.state.awaiting.contains(ix);
-                Some(ix).filter(answerable).into_iter().collect()
+                if self.is_asked_for(ix) && !self.is_wanted(ix, data) {
+                    return Err(Rejected::BadAnswer);
+                }
+                Some(ix).filter(|&ix| self.is_asked_for(ix)).into_iter().collect()
             }
             Address::Event(name) => {
                 self.state.waiting.iter().copied().filter(|&ix| self.listens(ix, name, data)).collect()
@@ -135,16 +138,25 @@ impl Run {
         Ok(())
     }
 
+    /// Does it wait for something that can be said? A time comes by itself, and so does the end of another run.
+    fn is_asked_for(&self, ix: TaskIx) -> bool {
+        let by_itself = matches!(self.task(ix).waiting, None | Some(Waiting::Time { .. } | Waiting::Child { .. }));
+        self.state.waiting.contains(&ix) && !by_itself && !self.is_stopping()
+    }
+
     fn listens(&self, ix: TaskIx, name: &str, data: &Value) -> bool {
         let Some(Waiting::Event { event, .. }) = &self.task(ix).waiting else { return false };
-        let Work::Wait(Wait::Event { matches, .. }) = &self.node_of(ix).work else { return false };
-        event == name
-            && matches.as_ref().is_none_or(|matches| {
-                let mut scope = self.scope_for(ix, matches.references());
-                scope.extra.push(("output", std::sync::Arc::new(data.clone())));
-                // A signal that the condition cannot be asked about is not the one that is waited for.
-                matches.is_true(&scope).unwrap_or(false)
-            })
+        (event == name || planted!(HearsEveryEvent)) && self.is_wanted(ix, data)
+    }
+
+    /// Does the condition of a wait hold for this signal?
+    fn is_wanted(&self, ix: TaskIx, data: &Value) -> bool {
+        let asks = matches!(self.task(ix).waiting, Some(Waiting::Event { .. })) && !planted!(TakesSignalsThatDoNotMatch);
+        let Work::Wait(Wait::Event { matches: Some(matches), .. }) = &self.node_of(ix).work else { return true };
+        let mut scope = self.scope_for(ix, matches.references());
+        scope.extra.push(("output", std::sync::Arc::new(data.clone())));
+        // A signal that the condition cannot be asked about is not the one that is waited for.
+        !asks || matches.is_true(&scope).unwrap_or(false)
     }
 
     fn answer(&mut self, events: &mut Vec<Event>, ix: TaskIx, data: Value, request: Option<i64>, now: Timestamp) {
@@ -166,6 +178,7 @@ impl Run {
     fn reject(&mut self, events: &mut Vec<Event>, ix: TaskIx, approval: &Approval, data: Payload, now: Timestamp) {
         let result = match approval.on_reject {
             ApprovalRejection::Continue => Ok(data),
+            ApprovalRejection::Fail if planted!(TakesNoForYes) => Ok(data),
             ApprovalRejection::Fail => {
                 let by = data.value().and_then(|data| data.get("by")?.as_str().map(str::to_owned));
                 let message = format!("{} said no", by.as_deref().unwrap_or("somebody"));
@@ -195,6 +208,9 @@ impl Run {
                 self.conclude(events, ix, Ok(output), now);
             }
             (_, Work::Approval(approval)) => match approval.on_timeout {
+                ApprovalTimeout::Fail if planted!(TakesSilenceForYes) => {
+                    self.conclude(events, ix, Ok(silence("approve")), now);
+                }
                 ApprovalTimeout::Fail => self.conclude(events, ix, late(), now),
                 ApprovalTimeout::Approve => self.conclude(events, ix, Ok(silence("approve")), now),
                 ApprovalTimeout::Reject => self.reject(events, ix, approval, silence("reject"), now),

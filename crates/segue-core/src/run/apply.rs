@@ -20,7 +20,7 @@ impl Run {
             None => self.apply_to_run(event),
         }
         self.advance(event.time);
-        self.state.is_idle &= self.is_quiet();
+        self.state.is_idle &= self.is_quiet() && !self.state.waiting.is_empty();
     }
 
     fn apply_to_run(&mut self, event: &Event) {

@@ -141,6 +141,8 @@ struct State {
     waiting: BTreeSet<TaskIx>,
     /// Of those that wait: the attempts that wait for another run.
     awaiting: BTreeSet<TaskIx>,
+    /// The tasks that began again, each with the fact that last made it do so.
+    restarts: BTreeSet<(u64, TaskIx)>,
     /// `run.waiting` is the last word: nothing runs, something waits.
     is_idle: bool,
     timers: BTreeSet<(Timestamp, Timer)>,
@@ -226,6 +228,7 @@ impl Run {
             running: BTreeSet::new(),
             waiting: BTreeSet::new(),
             awaiting: BTreeSet::new(),
+            restarts: BTreeSet::new(),
             is_idle: false,
             timers: BTreeSet::new(),
             verdicts: BTreeMap::new(),

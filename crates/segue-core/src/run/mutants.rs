@@ -91,6 +91,48 @@ mutants! {
     ReopenForgetsAttempts,
     /// The row of the first task that changed is not written.
     RowsMissATask,
+    /// The row of what begins again is not written.
+    RowsMissRestarts,
+    /// All instances begin at once.
+    ForgetsParallelism,
+    /// The list of the instances' outputs is the wrong way round.
+    InstancesInTheWrongOrder,
+    /// A `foreach` succeeds although an instance failed.
+    ForgetsFailedInstances,
+    /// Each iteration is the first.
+    IterationsBeginAgain,
+    /// One iteration more than `max_iterations`.
+    OneIterationTooMany,
+    /// `delay_seconds` is not waited out.
+    ForgetsThePauseBetween,
+    /// `on_exhausted: fail` does not.
+    ExhaustedIsSuccess,
+    /// `on_failure: continue` speaks of each iteration.
+    ContinuesAfterFailedIterations,
+    /// One round more than `max_iterations`.
+    OneRoundTooMany,
+    /// The condition of a loop edge is not looked at.
+    LoopsUnconditionally,
+    /// What still runs in the body of a loop runs on in the next round.
+    RoundsLeaveOldTasks,
+    /// A loop inside a loop counts its rounds on.
+    InnerLoopsGoOn,
+    /// A loop whose end succeeded while the run was being stopped does not go round.
+    ReopenForgetsLoops,
+    /// A group ends before its last member.
+    GroupsEndEarly,
+    /// A group succeeds whatever failed in it.
+    GroupsNeverFail,
+    /// A signal is for everybody.
+    HearsEveryEvent,
+    /// `wait.match` is not looked at.
+    TakesSignalsThatDoNotMatch,
+    /// No timer is set for what waits.
+    WaitsForEver,
+    /// A rejection counts as an approval.
+    TakesNoForYes,
+    /// No answer in time counts as an approval.
+    TakesSilenceForYes,
     /// `handle` changes what only `apply` may.
     ChangesStateBesideTheLog,
 }

@@ -102,7 +102,7 @@ impl Run {
 
     fn next_instance(&mut self, ix: TaskIx, most: usize) -> Option<TaskIx> {
         let Some(Parts::Instances { queue, live, .. }) = &mut self.task_mut(ix).parts else { return None };
-        if *live >= most {
+        if *live >= most && !planted!(ForgetsParallelism) {
             return None;
         }
         let next = queue.pop_front()?;
@@ -112,6 +112,7 @@ impl Run {
 
     pub(super) fn next_iteration(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
         let iteration = match &self.task(ix).parts {
+            Some(Parts::Iteration { .. }) if planted!(IterationsBeginAgain) => 1,
             Some(Parts::Iteration { number, .. }) => number + 1,
             _ => 1,
         };
@@ -169,6 +170,19 @@ impl Run {
         self.state.timers.extend(timeout_at.map(|time| (time, Timer::Attempt(ix))));
     }
 
+    /// Is it an instance of a `foreach`?
+    pub(super) fn is_instance(&self, ix: TaskIx) -> bool {
+        self.task(ix).parent.is_some_and(|whole| self.task(whole).layer == Layer::Map)
+    }
+
+    /// A task that has begun begins again: its row changes although the fact is about another.
+    pub(super) fn note_restart(&mut self, ix: TaskIx) {
+        let now = self.state.version;
+        let last = std::mem::replace(&mut self.task_mut(ix).restarted, now);
+        self.state.restarts.remove(&(last, ix));
+        self.state.restarts.insert((now, ix));
+    }
+
     /// The parts of a task that have begun or may begin; of a `repeat` only the iteration that is under way.
     pub(super) fn parts_of(&self, ix: TaskIx) -> Vec<TaskIx> {
         match &self.task(ix).parts {
@@ -209,6 +223,8 @@ impl Run {
         task.scope = scope;
         task.parent = Some(ix);
         task.number = number;
+        // The round is that of the whole.
+        task.round = 0;
         self.add(task)
     }
 
@@ -219,6 +235,9 @@ impl Run {
         if let Some(old) = self.state.added.insert(task.id.clone(), ix) {
             let old = self.task(old);
             (task.attempt, task.usage) = (old.attempt, old.usage);
+            self.state.tasks.push(task);
+            self.note_restart(ix);
+            return ix;
         }
         self.state.tasks.push(task);
         ix
@@ -252,11 +271,11 @@ impl Run {
         let repeat = plan.node(self.task(ix).node).repeat.as_ref().expect("a repeated task says how");
         let goes_on = match self.is_enough(ix, part) {
             _ if !self.task(part).is_kept() => false,
-            Ok(enough) => !enough && number < repeat.most,
+            Ok(enough) => !enough && number < repeat.most + u32::from(planted!(OneIterationTooMany)),
             Err(_) => false,
         };
         match self.task(part).finished_at {
-            Some(ended) if goes_on && !repeat.delay.is_zero() => {
+            Some(ended) if goes_on && !repeat.delay.is_zero() && !planted!(ForgetsThePauseBetween) => {
                 self.state.timers.insert((ended.plus(repeat.delay), Timer::Iterate(ix)));
             }
             _ => {
@@ -279,14 +298,17 @@ impl Run {
     /// What the parts of a task amount to.
     pub(super) fn result_of(&self, ix: TaskIx) -> Result<Payload, TaskError> {
         match &self.task(ix).parts {
-            Some(Parts::Group(scope)) => match self.unhandled_failure(*scope) {
+            Some(Parts::Group(scope)) => match self.unhandled_failure(*scope).filter(|_| !planted!(GroupsNeverFail)) {
                 Some(error) => Err(error),
                 None => self.outputs(*scope),
             },
             Some(Parts::Instances { first, len, .. }) => {
                 let parts = (first.0..first.0 + len).map(TaskIx);
-                match parts.clone().find(|&part| !self.task(part).is_kept()) {
+                match parts.clone().find(|&part| !self.task(part).is_kept() && !planted!(ForgetsFailedInstances)) {
                     Some(failed) => Err(self.error_of_part(failed)),
+                    None if planted!(InstancesInTheWrongOrder) => {
+                        Ok(Payload::new(parts.rev().map(|part| Value::clone(&self.value(part))).collect()))
+                    }
                     None => Ok(Payload::new(parts.map(|part| Value::clone(&self.value(part))).collect())),
                 }
             }
@@ -301,7 +323,7 @@ impl Run {
         }
         let repeat = self.node_of(ix).repeat.as_ref().expect("a repeated task says how");
         let enough = self.is_enough(ix, last).map_err(|error| self.no_answer(ix, "`repeat.until`", &error))?;
-        if !enough && repeat.until.is_some() && repeat.on_exhausted == OnExhausted::Fail {
+        if !enough && repeat.until.is_some() && repeat.on_exhausted == OnExhausted::Fail && !planted!(ExhaustedIsSuccess) {
             let message = format!("`repeat.until` of `{}` did not hold after {number} iterations", self.task_id(ix));
             return Err(TaskError::new(ErrorKind::Limit, message));
         }

@@ -99,6 +99,7 @@ impl Run {
         let plan = self.plan.clone();
         let node = plan.node(self.task(ix).node);
         self.task_mut(ix).reset(node);
+        self.note_restart(ix);
         if !self.is_member(ix) {
             self.enter(ix);
             return;

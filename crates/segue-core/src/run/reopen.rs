@@ -2,7 +2,7 @@
 
 use super::{
     Run, TaskIx,
-    join::{Counts, EdgeEnd},
+    join::{Counts, EdgeEnd, Verdict},
     scope::ScopeIx,
     stage::Stage,
     task::{Layer, Parts},
@@ -29,6 +29,7 @@ impl Run {
             self.forget_edges(ix);
             let node = plan.node(self.task(ix).node);
             self.task_mut(ix).reset(node);
+            self.note_restart(ix);
         }
         let scope = self.scope_mut(scope);
         scope.open = scope.len as usize;
@@ -63,7 +64,12 @@ impl Run {
         }
         untold.sort_unstable();
         for ix in untold {
-            self.count_for_dependents(ix);
+            // Nobody has looked at the loop that it ends, either.
+            if self.goes_round(ix) && !planted!(ReopenForgetsLoops) {
+                self.state.verdicts.insert(ix, Verdict::Again);
+            } else {
+                self.count_for_dependents(ix);
+            }
         }
         for &ix in &open {
             if self.is_member(ix) && self.task(ix).status == Status::Pending {
@@ -83,9 +89,11 @@ impl Run {
     fn suspend(&mut self, ix: TaskIx) {
         let task = self.task_mut(ix);
         (task.status, task.finished_at, task.error, task.told) = (Status::Pending, None, None, false);
+        self.note_restart(ix);
     }
 
     fn start_over(&mut self, ix: TaskIx, now: Timestamp) {
+        self.note_restart(ix);
         let plan = self.plan.clone();
         if self.is_member(ix) {
             self.forget_failure(ix);

@@ -21,7 +21,7 @@ impl Run {
         for &node in &back.body {
             let inside = self.sibling(ix, node);
             self.cancel_parts(events, inside, now);
-            if !self.task(inside).status.is_terminal() {
+            if !self.task(inside).status.is_terminal() && !planted!(RoundsLeaveOldTasks) {
                 let attempt = self.is_alive(inside).then_some(self.task(inside).attempt);
                 self.record_about(events, now, inside, attempt, EventKind::TaskCancelled { usage: Usage::default() });
             }
@@ -35,13 +35,13 @@ impl Run {
         let Some(back) = &self.node_of(ix).loop_back else { return false };
         let task = self.task(ix);
         task.status == Status::Succeeded
-            && task.round < back.most
+            && task.round < back.most + u32::from(planted!(OneRoundTooMany))
             && matches!(self.wants_round(ix, back, None), Ok(true))
     }
 
     /// Does the condition of the loop edge hold? `output` stands for a result that is not recorded yet.
     pub(super) fn wants_round(&self, ix: TaskIx, back: &LoopBack, output: Option<&Payload>) -> Result<bool, ExprError> {
-        let Some(when) = &back.when else { return Ok(true) };
+        let Some(when) = back.when.as_ref().filter(|_| !planted!(LoopsUnconditionally)) else { return Ok(true) };
         let mut scope = self.scope_for(ix, when.references());
         if let Some(value) = output.and_then(Payload::value) {
             let own = &self.node_of(ix).id;
@@ -56,7 +56,8 @@ impl Run {
     pub(super) fn go_round(&mut self, ix: TaskIx, round: u32) {
         self.state.verdicts.remove(&ix);
         let plan = self.plan.clone();
-        let Some(back) = &plan.node(self.task(ix).node).loop_back else { return };
+        let plan_node = self.task(ix).node;
+        let Some(back) = &plan.node(plan_node).loop_back else { return };
         let body: BTreeSet<TaskIx> = back.body.iter().map(|&node| self.sibling(ix, node)).collect();
         let scope = self.task(ix).scope;
         for &inside in &body {
@@ -67,7 +68,10 @@ impl Run {
             self.forget_edges(inside);
             let node = plan.node(self.task(inside).node);
             self.task_mut(inside).reset(node);
-            self.task_mut(inside).round = round;
+            // A loop inside this one begins again.
+            let is_own = node.loop_end == Some(plan_node) || planted!(InnerLoopsGoOn);
+            self.task_mut(inside).round = if is_own { round } else { 1 };
+            self.note_restart(inside);
             self.task_mut(inside).laps += 1;
             self.state.ready.remove(&inside);
             self.state.verdicts.remove(&inside);

@@ -33,14 +33,17 @@ impl Run {
         }
     }
 
-    /// The rows of the tasks that these events are about; each task once, in the order of the events. After
+    /// The rows of the tasks that these events are about, or made begin again; each task once, in the order of the events. After
     /// `run.reopened` that is every task, since it changes them all.
     pub fn task_rows(&self, events: &[Event]) -> Vec<TaskRow> {
         if events.iter().any(|event| event.kind.name() == "run.reopened") {
             return self.all_task_rows();
         }
         let mut seen = std::collections::BTreeSet::new();
-        let about = events.iter().filter_map(|event| self.find(event.task_id.as_ref()?));
+        let since = events.first().map_or(u64::MAX, |event| event.seq);
+        let restarted = self.state.restarts.range((since, TaskIx(0))..).map(|&(_, ix)| ix);
+        let restarted = restarted.filter(|&ix| self.find(self.task_id(ix)) == Some(ix) && !planted!(RowsMissRestarts));
+        let about = events.iter().filter_map(|event| self.find(event.task_id.as_ref()?)).chain(restarted);
         let changed = about.filter(|ix| seen.insert(*ix)).skip(usize::from(planted!(RowsMissATask)));
         changed.map(|ix| self.task_row(ix)).collect()
     }

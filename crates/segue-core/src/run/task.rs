@@ -87,6 +87,8 @@ pub(super) struct Task {
     /// How often it has started over because a loop went round, over all loops and rounds.
     pub(super) laps: u32,
     pub(super) parts: Option<Parts>,
+    /// `seq` of the fact that last made it begin again.
+    pub(super) restarted: u64,
     pub(super) waiting: Option<Waiting>,
     pub(super) status: Status,
     /// The last attempt that began; counts on when the run is reopened.
@@ -128,9 +130,10 @@ impl Task {
             scope: ScopeIx::ROOT,
             parent: None,
             number: 0,
-            round: u32::from(node.is_in_loop),
+            round: u32::from(node.loop_end.is_some()),
             laps: 0,
             parts: None,
+            restarted: 0,
             waiting: None,
             status: Status::Pending,
             attempt: 0,
@@ -169,6 +172,7 @@ impl Task {
             round: self.round,
             laps: self.laps,
             attempt: self.attempt,
+            restarted: self.restarted,
             usage: self.usage,
             ..fresh
         };

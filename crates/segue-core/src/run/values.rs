@@ -75,7 +75,9 @@ impl Run {
     /// `on_failure: continue`: the output that stands in for what failed with `error`.
     pub(super) fn stand_in(&self, ix: TaskIx, error: &TaskError) -> Result<Option<Payload>, TaskError> {
         let node = self.node_of(ix);
-        let Some(template) = &node.continue_with else { return Ok(None) };
+        // Of a `foreach` each instance has it; of a `repeat` or a group only the whole: a failed iteration ends the loop.
+        let is_meant = self.is_member(ix) || self.is_instance(ix) || planted!(ContinuesAfterFailedIterations);
+        let Some(template) = node.continue_with.as_ref().filter(|_| is_meant) else { return Ok(None) };
         let mut scope = self.scope_for(ix, template.references());
         scope.extra.insert(0, ("error", Arc::new(error_value(error))));
         template.render(&scope).map(|value| Some(Payload::from_arc(value))).map_err(|wrong| {
@@ -90,7 +92,9 @@ impl Run {
         let scope = self.scope(scope);
         match &self.plan.block(scope.block).outputs {
             Outputs::Declared(template) => {
-                let values = self.scope_for(TaskIx(scope.base), template.references());
+                let mut values = self.scope_for(TaskIx(scope.base), template.references());
+                // What is around the group, not around its first node, which may be in a loop of its own.
+                values.extra = scope.owner.map_or_else(Vec::new, |owner| self.surroundings(owner));
                 template.render(&values).map(Payload::from_arc).map_err(|error| {
                     let whose = scope.owner.map_or("outputs of the workflow".to_owned(), |owner| {
                         format!("`group.output` of `{}`", self.task_id(owner))

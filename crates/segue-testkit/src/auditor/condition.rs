@@ -5,13 +5,19 @@ use std::cmp::Ordering;
 
 use serde_json::{Value, json};
 
-use super::{graph::Graph, task::Task};
+use super::{Auditor, tree::Parts};
 
 /// What an expression can see.
 pub(super) struct Scope<'a> {
-    pub(super) graph: &'a Graph,
-    pub(super) tasks: &'a [Task],
-    pub(super) params: &'a Value,
+    pub(super) auditor: &'a Auditor,
+    /// Where it stands: `nodes` are those of this scope and of those around it.
+    pub(super) scope: usize,
+    /// The task that it belongs to; none of them where it belongs to the scope as a whole.
+    pub(super) task: Option<usize>,
+    /// A result of the task that is not recorded yet.
+    pub(super) result: Option<&'a Value>,
+    /// What is in scope beside the usual: `output`, `error`.
+    pub(super) extra: Vec<(&'static str, Value)>,
 }
 
 /// `None` is an undefined value.
@@ -52,18 +58,17 @@ impl Scope<'_> {
     fn path(&self, path: &str) -> Result<Found, String> {
         let mut steps = path.split('.');
         let mut value = match steps.next() {
-            Some("params") => Some(self.params.clone()),
+            Some("params") => Some(self.auditor.params.clone()),
             Some("nodes") => {
                 let name = steps.next().ok_or("`nodes` alone")?;
-                let ix = self.graph.nodes.iter().position(|node| node.id.as_str() == name);
-                let task = &self.tasks[ix.ok_or_else(|| format!("no node `{name}`"))?];
-                Some(json!({
-                    "status": task.status,
-                    "attempts": task.attempts,
-                    "output": task.output.as_deref().unwrap_or(&Value::Null),
-                }))
+                let ix = self.auditor.visible(self.scope, name).ok_or_else(|| format!("no node `{name}`"))?;
+                Some(self.node(ix))
             }
-            _ => return Err(format!("unknown name in `{path}`")),
+            Some(name) => match self.extra.iter().find(|(known, _)| *known == name) {
+                Some((_, value)) => Some(value.clone()),
+                None => Some(self.around(name).ok_or_else(|| format!("unknown name in `{path}`"))?),
+            },
+            None => return Err("an empty path".into()),
         };
         for step in steps {
             value = match value {
@@ -75,6 +80,37 @@ impl Scope<'_> {
             };
         }
         Ok(value)
+    }
+
+    fn node(&self, ix: usize) -> Value {
+        let task = &self.auditor.tasks[ix];
+        match self.result.filter(|_| self.task == Some(ix)) {
+            Some(result) => json!({ "status": "SUCCEEDED", "attempts": task.attempts, "output": result }),
+            None => json!({
+                "status": task.status,
+                "attempts": task.attempts,
+                "output": task.output.as_deref().unwrap_or(&Value::Null),
+            }),
+        }
+    }
+
+    /// What the nearest instance, iteration or round around it says.
+    fn around(&self, name: &str) -> Option<Value> {
+        let auditor = self.auditor;
+        let mut part = self.task.or(auditor.scopes[self.scope].owner);
+        while let Some(ix) = part {
+            let task = &auditor.tasks[ix];
+            match (name, task.whole.map(|whole| &auditor.tasks[whole].parts)) {
+                ("item", Some(Parts::Instances { items, .. })) => return items.get(task.number as usize).cloned(),
+                ("index", Some(Parts::Instances { .. })) => return Some(task.number.into()),
+                ("iteration", Some(Parts::Iteration { .. })) => return Some(task.number.into()),
+                ("previous", Some(Parts::Iteration { previous, .. })) => return Some(previous.clone()),
+                ("iteration", None) if task.round > 0 => return Some(task.round.into()),
+                _ => {}
+            }
+            part = auditor.container(ix);
+        }
+        None
     }
 }
 

@@ -7,17 +7,18 @@ use segue_core::{
     status::Status,
     time::Timestamp,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Auditor, Phase, Rule, Violation,
+    graph::MAIN,
     join::{Decision, Fate},
 };
 
 impl Auditor {
     pub(super) fn run_cancelling(&mut self, by: CancelCause, reason: &str) -> Result<(), Violation> {
         self.check(self.cancelling.is_none(), Rule::Cause, || "is being cancelled already".into())?;
-        let open = self.tasks.iter().any(|task| !task.status.is_terminal());
+        let open = self.current().any(|ix| !self.tasks[ix].status.is_terminal());
         self.check(open, Rule::Cause, || "nothing is left to be cancelled".into())?;
         match by {
             CancelCause::Request => {}
@@ -28,13 +29,14 @@ impl Auditor {
                 })?;
             }
             CancelCause::Failure => {
-                let hopeless = self.first_failure();
+                let hopeless = self.first_failure(MAIN);
                 self.check(self.graph.cancel_on_failure && hopeless.is_some(), Rule::Cause, || {
                     format!("is cancelled for a failure; unhandled: {hopeless:?}")
                 })?;
                 self.fatal = hopeless;
             }
         }
+        self.idle = false;
         self.cancelling = Some((by, reason.to_owned()));
         Ok(())
     }
@@ -42,12 +44,12 @@ impl Auditor {
     pub(super) fn run_succeeded(&mut self, outputs: &Payload) -> Result<(), Violation> {
         self.check_all_ended()?;
         self.check(self.cancelling.is_none(), Rule::End, || "a run that is being cancelled succeeds".into())?;
-        let failed = self.first_failure();
+        let failed = self.first_failure(MAIN);
         self.check(failed.is_none(), Rule::End, || {
             format!("succeeds although nothing handles what became of `{}`", self.node_id(failed.unwrap_or(0)))
         })?;
         let given = outputs.value().map_or(&Value::Null, |value| value);
-        match self.expected_outputs() {
+        match self.outputs(MAIN) {
             Ok(expected) => {
                 self.check(*given == expected, Rule::Outputs, || format!("outputs {given}, not {expected}"))?;
             }
@@ -63,14 +65,14 @@ impl Auditor {
             Some(CancelCause::Deadline) => error.kind == ErrorKind::Timeout,
             Some(CancelCause::Failure) => self.fatal.is_some_and(|ix| self.is_error_of(ix, error)),
             Some(CancelCause::Request) => false,
-            None => match self.first_failure() {
+            None => match self.first_failure(MAIN) {
                 Some(ix) => self.is_error_of(ix, error),
                 // Nothing failed: only the outputs can be at fault.
-                None => error.kind == ErrorKind::InvalidInput && self.expected_outputs().is_err(),
+                None => error.kind == ErrorKind::InvalidInput && self.outputs(MAIN).is_err(),
             },
         };
         self.check(fits, Rule::End, || {
-            let first = self.first_failure().map(|ix| self.node_id(ix));
+            let first = self.first_failure(MAIN).map(|ix| self.node_id(ix));
             format!("fails with {error:?}; cause {:?}, first unhandled failure {first:?}", self.cause())
         })?;
         self.phase = Phase::Ended(Status::Failed);
@@ -86,10 +88,10 @@ impl Auditor {
     }
 
     fn check_all_ended(&self) -> Result<(), Violation> {
-        let open = self.tasks.iter().position(|task| !task.status.is_terminal());
+        let open = self.current().find(|&ix| !self.tasks[ix].is_over());
         self.check(open.is_none(), Rule::End, || {
             let ix = open.unwrap_or(0);
-            format!("ends while `{}` is {}", self.node_id(ix), self.tasks[ix].status)
+            format!("ends while `{}` is {}", self.tasks[ix].id, self.tasks[ix].status)
         })
     }
 
@@ -106,35 +108,25 @@ impl Auditor {
         }
     }
 
-    /// The first task, by when it ended, whose end fails the run: nothing has handled it, or can do so any more.
-    pub(super) fn first_failure(&self) -> Option<usize> {
-        let fatal = (0..self.tasks.len()).filter(|&ix| self.fails_the_run(ix));
+    /// The first task of a scope, by when it ended, whose end fails the whole: nothing has handled it, or can do so.
+    pub(super) fn first_failure(&self, scope: usize) -> Option<usize> {
+        let fatal = self.scopes[scope].tasks.iter().copied().filter(|&ix| self.fails_its_scope(ix));
         fatal.min_by_key(|&ix| self.tasks[ix].ended_seq)
     }
 
-    fn fails_the_run(&self, ix: usize) -> bool {
+    fn fails_its_scope(&self, ix: usize) -> bool {
         let task = &self.tasks[ix];
         match task.status {
             Status::Skipped => matches!(task.decision, Decision::Skip(SkipCode::JoinNeverHolds, _)),
             Status::Failed if !task.continued => {
-                let mut dependents = self.graph.leaving(ix);
+                let mut dependents = self.graph.leaving(task.node);
                 !dependents.any(|(to, at)| {
-                    let dependent = &self.tasks[to];
+                    let dependent = &self.tasks[self.member(task.scope, to)];
                     let followed = dependent.edges.get(&at) == Some(&Fate::Failed);
                     followed && self.graph.nodes[to].join.handles_failure() && dependent.status != Status::Skipped
                 })
             }
             _ => false,
         }
-    }
-
-    fn expected_outputs(&self) -> Result<Value, String> {
-        if let Some(declared) = &self.graph.outputs {
-            return self.scope().render(&Value::Object(declared.clone()));
-        }
-        let sinks = (0..self.tasks.len()).filter(|&ix| self.graph.leaving(ix).next().is_none());
-        let outputs =
-            sinks.filter_map(|ix| Some((self.node_id(ix).to_string(), (**self.tasks[ix].output.as_ref()?).clone())));
-        Ok(Value::Object(outputs.collect::<Map<_, _>>()))
     }
 }

@@ -1,24 +1,38 @@
-//! The document as the auditor reads it: nodes with their incoming edges, defaults merged.
+//! The document as the auditor reads it: blocks of nodes with their incoming edges and loops, defaults merged.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use segue_core::{
     ids::NodeId,
-    outcome::{ErrorKind, TaskError},
     spec::{
-        Backoff, FailureAction, FailurePolicy, Jitter, Join, OnFailure, RetryPolicy, Seconds, TaskNode,
-        WorkflowOnFailure, WorkflowSpec,
+        ApprovalSpec, EdgeSpec, FailureAction, FailurePolicy, Join, OnExhausted, OnFailure, RepeatSpec, Seconds,
+        TaskNode, WaitSpec, WorkflowOnFailure, WorkflowSpec,
     },
 };
 use serde_json::{Map, Value};
 
+use super::retry::Retry;
+
+/// The workflow's own nodes.
+pub(super) const MAIN: usize = 0;
+
 #[derive(Debug, Clone)]
 pub(super) struct Graph {
+    /// All nodes, those of groups too.
     pub(super) nodes: Vec<Node>,
+    /// The workflow's own nodes, then those of each group.
+    pub(super) blocks: Vec<Block>,
     pub(super) max_parallel: Option<usize>,
     pub(super) timeout: Option<Duration>,
     pub(super) cancel_on_failure: bool,
-    pub(super) outputs: Option<Map<String, Value>>,
+}
+
+/// Nodes side by side.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Block {
+    pub(super) nodes: Vec<usize>,
+    /// What they give together; without it, the outputs of those on which no other depends.
+    pub(super) outputs: Option<Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -28,6 +42,14 @@ pub(super) struct Node {
     pub(super) when: Option<String>,
     /// One a dependency: a pair that is named twice is one edge, with the condition that either gives.
     pub(super) incoming: Vec<Edge>,
+    pub(super) work: Work,
+    pub(super) foreach: Option<Value>,
+    pub(super) parallelism: usize,
+    pub(super) repeat: Option<RepeatSpec>,
+    /// The loop edge that leaves it.
+    pub(super) back: Option<Back>,
+    /// The node that ends the innermost loop around it.
+    pub(super) innermost: Option<usize>,
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) retry: Retry,
@@ -38,41 +60,91 @@ pub(super) struct Node {
     pub(super) continue_with: Option<Value>,
 }
 
+/// What a node does.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    Attempts,
+    Group(usize),
+    Approval(ApprovalSpec),
+    Wait(WaitSpec),
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Edge {
     pub(super) from: usize,
     pub(super) when: Option<String>,
 }
 
+/// A loop edge, as the node has it that it leaves.
 #[derive(Debug, Clone)]
-pub(super) struct Retry {
-    pub(super) backoff: Backoff,
-    only: Option<Vec<ErrorKind>>,
-    never: Vec<ErrorKind>,
+pub(super) struct Back {
+    pub(super) when: Option<String>,
+    pub(super) most: u32,
+    pub(super) on_exhausted: OnExhausted,
+    /// All nodes that are on a way from its target to its source.
+    pub(super) body: Vec<usize>,
 }
 
 impl Graph {
     pub(super) fn of(spec: &WorkflowSpec) -> Self {
-        let position: BTreeMap<&NodeId, usize> = spec.nodes.iter().enumerate().map(|(ix, n)| (&n.id, ix)).collect();
-        let mut nodes: Vec<Node> = spec.nodes.iter().map(|node| Node::of(spec, node)).collect();
-        for node in &spec.nodes {
-            for from in &node.depends_on {
-                nodes[position[&node.id]].depend_on(position[from], None);
-            }
-        }
-        for edge in &spec.edges {
-            nodes[position[edge.to()]].depend_on(position[edge.from()], edge.when());
-        }
-        for node in &mut nodes {
-            node.incoming.sort_by_key(|edge| edge.from);
-        }
-        Self {
-            nodes,
+        let mut graph = Self {
+            nodes: Vec::new(),
+            blocks: Vec::new(),
             max_parallel: spec.max_parallel_nodes.map(|n| n as usize),
             timeout: spec.timeout_seconds.map(Seconds::as_duration),
             cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
-            outputs: spec.outputs.clone(),
+        };
+        graph.add_block(spec, &spec.nodes, &spec.edges, spec.outputs.clone().map(Value::Object));
+        graph
+    }
+
+    fn add_block(
+        &mut self,
+        spec: &WorkflowSpec,
+        nodes: &[TaskNode],
+        edges: &[EdgeSpec],
+        outputs: Option<Value>,
+    ) -> usize {
+        let block = self.blocks.len();
+        let first = self.nodes.len();
+        self.blocks.push(Block { nodes: (first..first + nodes.len()).collect(), outputs });
+        self.nodes.extend(nodes.iter().map(|node| Node::of(spec, node)));
+        let position: BTreeMap<&NodeId, usize> = nodes.iter().enumerate().map(|(at, n)| (&n.id, first + at)).collect();
+        for node in nodes {
+            for from in &node.depends_on {
+                self.nodes[position[&node.id]].depend_on(position[from], None);
+            }
         }
+        for edge in edges.iter().filter(|edge| edge.loop_bound().is_none()) {
+            self.nodes[position[edge.to()]].depend_on(position[edge.from()], edge.when());
+        }
+        for node in &mut self.nodes[first..] {
+            node.incoming.sort_by_key(|edge| edge.from);
+        }
+        for edge in edges {
+            let Some((most, on_exhausted)) = edge.loop_bound() else { continue };
+            let (from, to) = (position[edge.from()], position[edge.to()]);
+            let body = (first..first + nodes.len()).filter(|&at| self.leads(to, at) && self.leads(at, from)).collect();
+            let when = edge.when().map(str::to_owned);
+            self.nodes[from].back = Some(Back { when, most, on_exhausted, body });
+        }
+        for at in first..first + nodes.len() {
+            let around = (first..first + nodes.len()).filter_map(|from| Some((self.nodes[from].back.as_ref()?, from)));
+            let around = around.filter(|(back, _)| back.body.contains(&at));
+            self.nodes[at].innermost = around.min_by_key(|(back, _)| back.body.len()).map(|(_, from)| from);
+        }
+        for (at, node) in nodes.iter().enumerate() {
+            if let Some(group) = &node.group {
+                let inner = self.add_block(spec, &group.nodes, &group.edges, group.output.clone());
+                self.nodes[first + at].work = Work::Group(inner);
+            }
+        }
+        block
+    }
+
+    /// Is there a way from one node to the other, or are they the same?
+    fn leads(&self, from: usize, to: usize) -> bool {
+        from == to || self.nodes[to].incoming.iter().any(|edge| self.leads(from, edge.from))
     }
 
     /// The edges that leave a node: `(target, place among the target's edges)`.
@@ -88,15 +160,29 @@ impl Node {
         let defaults = spec.defaults.clone().unwrap_or_default();
         let on_failure: OnFailure = node.on_failure.clone().or(defaults.on_failure).unwrap_or_default();
         let own = node.retry_policy.clone().unwrap_or_default();
+        let work = match (&node.approval, &node.wait) {
+            (Some(approval), _) => Work::Approval(approval.clone()),
+            (None, Some(wait)) => Work::Wait(wait.clone()),
+            (None, None) => Work::Attempts,
+        };
+        let makes_attempts = matches!(work, Work::Attempts) && node.group.is_none();
+        // The default bounds attempts only.
+        let timeout = node.timeout_seconds.or(defaults.timeout_seconds.filter(|_| makes_attempts));
         Self {
             id: node.id.clone(),
             join: node.join,
             when: node.when.clone(),
             incoming: Vec::new(),
-            timeout: node.timeout_seconds.or(defaults.timeout_seconds).map(Seconds::as_duration),
+            work,
+            foreach: node.foreach.clone(),
+            parallelism: node.parallelism.unwrap_or(1) as usize,
+            repeat: node.repeat.clone(),
+            back: None,
+            innermost: None,
+            timeout: timeout.map(Seconds::as_duration),
             deadline: node.deadline_seconds.map(Seconds::as_duration),
             inputs: node.spec.inputs.clone(),
-            takes_material: node.spec.task.is_none() && !node.spec.inputs.contains_key("prompt"),
+            takes_material: makes_attempts && node.spec.task.is_none() && !node.spec.inputs.contains_key("prompt"),
             retry: Retry::of(&own, &defaults.retry_policy.unwrap_or_default()),
             continue_with: match on_failure.action {
                 FailureAction::Fail | FailureAction::Pause => None,
@@ -109,52 +195,6 @@ impl Node {
         match self.incoming.iter_mut().find(|edge| edge.from == from) {
             Some(edge) => edge.when = when.map(str::to_owned).or(edge.when.take()),
             None => self.incoming.push(Edge { from, when: when.map(str::to_owned) }),
-        }
-    }
-}
-
-impl Retry {
-    fn of(own: &RetryPolicy, defaults: &RetryPolicy) -> Self {
-        let seconds = |own: Option<Seconds>, other: Option<Seconds>, last: Duration| {
-            own.or(other).map_or(last, Seconds::as_duration)
-        };
-        let last = Backoff::default();
-        Self {
-            backoff: Backoff {
-                attempts_max: own.max_attempts.or(defaults.max_attempts).unwrap_or(last.attempts_max),
-                initial: seconds(own.initial_interval_seconds, defaults.initial_interval_seconds, last.initial),
-                coefficient: own.backoff_coefficient.or(defaults.backoff_coefficient).unwrap_or(last.coefficient),
-                longest: seconds(own.max_interval_seconds, defaults.max_interval_seconds, last.longest),
-                jitter: own.jitter.or(defaults.jitter).unwrap_or(last.jitter),
-            },
-            only: own.retry_on.clone().or_else(|| defaults.retry_on.clone()),
-            never: own.do_not_retry_on.clone().or_else(|| defaults.do_not_retry_on.clone()).unwrap_or_default(),
-        }
-    }
-
-    /// Is this an error that another attempt may mend?
-    pub(super) fn is_for(&self, error: &TaskError) -> bool {
-        let wanted = match &self.only {
-            Some(kinds) => kinds.contains(&error.kind),
-            None => error.retryable,
-        };
-        wanted && !self.never.contains(&error.kind)
-    }
-
-    /// The shortest and the longest pause after the `failures`-th failure; jitter comes in between.
-    pub(super) fn pause(&self, failures: u32, error: &TaskError) -> (Duration, Duration) {
-        if let Some(seconds) = error.retry_after {
-            let exactly = Duration::from_secs_f64(seconds);
-            return (exactly, exactly);
-        }
-        let mut pause = self.backoff.initial.as_secs_f64();
-        for _ in 1..failures {
-            pause *= self.backoff.coefficient;
-        }
-        let pause = Duration::from_secs_f64(pause.min(self.backoff.longest.as_secs_f64()));
-        match self.backoff.jitter {
-            Jitter::None => (pause, pause),
-            Jitter::Full => (Duration::ZERO, pause),
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use segue_core::{event::SkipCode, ids::NodeId, spec::Join, status::Status};
 
-use super::{Auditor, condition::Scope, task::Task};
+use super::{
+    Auditor, Phase,
+    condition::Scope,
+    tree::{Parts, Task},
+};
 
 /// What has become of an edge, once its source has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,18 +64,39 @@ fn verdict(join: Join, edges: usize, fates: &[&Fate]) -> Verdict {
 impl Auditor {
     /// Decides about every task about which nothing has been decided.
     pub(super) fn decide(&mut self) {
-        if self.phase != super::Phase::Live || self.cancelling.is_some() {
+        if self.phase != Phase::Live || self.cancelling.is_some() {
             return;
         }
         for ix in 0..self.tasks.len() {
-            if self.tasks[ix].decision == Decision::Open {
+            let task = &self.tasks[ix];
+            if !task.gone && task.decision == Decision::Open && self.is_member(ix) && self.is_active(ix) {
                 self.tasks[ix].decision = self.decision(ix);
+            }
+            self.begin_instances(ix);
+        }
+    }
+
+    /// Instances begin in order, `parallelism` of them at once.
+    fn begin_instances(&mut self, ix: usize) {
+        let task = &self.tasks[ix];
+        if task.gone || task.status != Status::Running || task.decision != Decision::Run || !self.is_active(ix) {
+            return;
+        }
+        let Parts::Instances { tasks, .. } = &task.parts else { return };
+        let open: Vec<usize> = tasks.iter().copied().filter(|&part| !self.tasks[part].status.is_terminal()).collect();
+        let begun = open.iter().filter(|&&part| self.tasks[part].decision == Decision::Run).count();
+        let room = self.node(ix).parallelism.saturating_sub(begun);
+        let next = open.into_iter().filter(|&part| self.tasks[part].decision == Decision::Open).take(room);
+        for part in next.collect::<Vec<_>>() {
+            self.tasks[part].decision = Decision::Run;
+            if self.tasks[part].parts != Parts::None {
+                self.revive(&[part]);
             }
         }
     }
 
     fn decision(&self, ix: usize) -> Decision {
-        let (node, task) = (&self.graph.nodes[ix], &self.tasks[ix]);
+        let (node, task) = (self.node(ix), &self.tasks[ix]);
         let fates: Vec<&Fate> = task.edges.values().collect();
         if let Some(Fate::Broken(why)) = fates.iter().find(|fate| matches!(fate, Fate::Broken(_))) {
             return Decision::Broken(why.clone());
@@ -79,7 +104,7 @@ impl Auditor {
         match verdict(node.join, node.incoming.len(), &fates) {
             Verdict::Open => Decision::Open,
             Verdict::Never(code) => Decision::Skip(code, self.blamed(ix, code)),
-            Verdict::Fires => match node.when.as_deref().map(|when| self.scope().is_true(when)) {
+            Verdict::Fires => match node.when.as_deref().map(|when| self.scope_of(ix).is_true(when)) {
                 None | Some(Ok(true)) => Decision::Run,
                 Some(Ok(false)) => Decision::Skip(SkipCode::When, Vec::new()),
                 Some(Err(why)) => Decision::Broken(why),
@@ -96,14 +121,16 @@ impl Auditor {
             SkipCode::NothingFailed => Fate::Succeeded,
         };
         let edges = self.tasks[ix].edges.iter().filter(|(_, fate)| **fate == wanted);
-        edges.map(|(&at, _)| self.node_id(self.graph.nodes[ix].incoming[at].from).clone()).collect()
+        edges.map(|(&at, _)| self.graph.nodes[self.node(ix).incoming[at].from].id.clone()).collect()
     }
 
-    /// A task has ended: what does that make of the edges that leave it?
+    /// A member has ended: what does that make of the edges that leave it?
     pub(super) fn follow_edges(&mut self, from: usize) {
-        let leaving: Vec<(usize, usize)> = self.graph.leaving(from).collect();
+        let (node, scope) = (self.tasks[from].node, self.tasks[from].scope);
+        let leaving: Vec<(usize, usize)> = self.graph.leaving(node).collect();
         for (to, at) in leaving {
             let fate = self.fate(from, self.graph.nodes[to].incoming[at].when.as_deref());
+            let to = self.member(scope, to);
             if let Some(fate) = fate {
                 self.tasks[to].edges.insert(at, fate);
             }
@@ -117,17 +144,18 @@ impl Auditor {
             Status::Failed if task.continued => Fate::Succeeded,
             Status::Failed => Fate::Failed,
             Status::Skipped => return Some(Fate::Skipped),
-            // A cancelled task decides nothing: its run is ending.
+            // A cancelled task decides nothing: what it is in is ending.
             _ => return None,
         };
-        Some(match when.map(|when| self.scope().is_true(when)) {
+        Some(match when.map(|when| self.scope_of(from).is_true(when)) {
             None | Some(Ok(true)) => outcome,
             Some(Ok(false)) => Fate::Skipped,
             Some(Err(why)) => Fate::Broken(why),
         })
     }
 
-    pub(super) fn scope(&self) -> Scope<'_> {
-        Scope { graph: &self.graph, tasks: &self.tasks, params: &self.params }
+    /// What the expressions of a task see.
+    pub(super) fn scope_of(&self, ix: usize) -> Scope<'_> {
+        Scope { auditor: self, scope: self.tasks[ix].scope, task: Some(ix), result: None, extra: Vec::new() }
     }
 }

@@ -13,21 +13,30 @@ mod ending;
 mod graph;
 mod join;
 mod owed;
+mod parts;
+mod retry;
 mod rows;
+mod step;
 mod task;
+mod tree;
+mod wait;
 
 use std::{collections::BTreeMap, fmt};
 
 use segue_core::{
     event::{CancelCause, Event, EventKind, SkipCode},
-    ids::{NodeId, TaskId},
+    ids::TaskId,
     spec::WorkflowSpec,
     status::Status,
     time::Timestamp,
 };
 use serde_json::Value;
 
-use self::{graph::Graph, join::Decision, task::Task};
+use self::{
+    graph::{Graph, MAIN},
+    join::Decision,
+    tree::{Layer, Parts, Scope, Task},
+};
 
 /// A rule of the log that an event, or a missing event, breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +81,22 @@ pub enum Rule {
     Outputs,
     /// `run.cancelling` needs a request, a passed deadline, or `on_failure: cancel` and a failure.
     Cause,
+    /// `foreach` has one instance an item, and `parallelism` of them at once.
+    Mapped,
+    /// Iterations and rounds count from 1 without gaps, within their bound, and only while they are wanted.
+    Iteration,
+    /// The result of a task of parts, or of one that waited, is what these came to.
+    Result,
+    /// A task without an attempt fails only for a reason that the log shows.
+    Failure,
+    /// The question is the document's, and is asked when it is the task's turn.
+    Waiting,
+    /// A waiting task is answered once, with what it waits for.
+    Answer,
+    /// A part of a task does not outlive it.
+    Outlived,
+    /// `run.waiting` is the last word exactly when nothing runs and something waits.
+    Idle,
     /// The rows say what the log says.
     Rows,
 }
@@ -108,12 +133,19 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub struct Auditor {
     graph: Graph,
+    /// All tasks that there have been, also those of earlier iterations.
     tasks: Vec<Task>,
+    /// The latest task of each name.
+    by_id: BTreeMap<TaskId, usize>,
+    /// The workflow's own scope, then one a group that has begun.
+    scopes: Vec<Scope>,
     params: Value,
     phase: Phase,
     cancelling: Option<(CancelCause, String)>,
     /// The failure for which the run is being cancelled.
     fatal: Option<usize>,
+    /// `run.waiting` is the last word.
+    idle: bool,
     /// When the run, or its present life, began: its timeout counts from here.
     began_at: Timestamp,
     seq: u64,
@@ -138,10 +170,12 @@ impl Auditor {
     /// For a run of `spec` of which nothing is known yet.
     pub fn new(spec: &WorkflowSpec) -> Self {
         let graph = Graph::of(spec);
-        let tasks = vec![Task::default(); graph.nodes.len()];
-        Self {
+        let mut auditor = Self {
             graph,
-            tasks,
+            tasks: Vec::new(),
+            by_id: BTreeMap::new(),
+            scopes: Vec::new(),
+            idle: false,
             params: Value::Null,
             phase: Phase::New,
             cancelling: None,
@@ -149,7 +183,9 @@ impl Auditor {
             began_at: Timestamp::from_micros(0),
             seq: 0,
             time: Timestamp::from_micros(i64::MIN),
-        }
+        };
+        auditor.open_scope(MAIN, None);
+        auditor
     }
 
     /// Judges the next event and takes it in.
@@ -169,7 +205,8 @@ impl Auditor {
                 self.began_at = event.time;
             }
             EventKind::RunWaiting {} => {
-                self.check(self.running().next().is_none(), Rule::End, || "waits while a task runs".into())?;
+                self.check(self.is_quiet(), Rule::Idle, || format!("waits while {:?} run, or for nothing", self.alive()))?;
+                self.idle = true;
             }
             EventKind::RunCancelling { by, reason } => self.run_cancelling(*by, reason)?,
             EventKind::RunSucceeded { outputs } => self.run_succeeded(outputs)?,
@@ -179,39 +216,6 @@ impl Auditor {
             _ => self.task_event(event)?,
         }
         self.decide();
-        Ok(())
-    }
-
-    /// Call it where a commit ends: nothing that follows from its events may be left for later.
-    pub fn settled(&self) -> Result<(), Violation> {
-        if self.phase == Phase::Created {
-            return self.broken(Rule::Settled, "the run was created and not started".into());
-        }
-        if self.phase != Phase::Live {
-            return Ok(());
-        }
-        for (node, task) in self.graph.nodes.iter().zip(&self.tasks) {
-            let idle = matches!(task.status, Status::Pending);
-            match &task.decision {
-                _ if !idle => {}
-                _ if self.cancelling.is_some() => {
-                    return self.broken(Rule::Settled, format!("`{}` was not cancelled with its run", node.id));
-                }
-                Decision::Skip(code, _) => {
-                    return self.broken(Rule::Settled, format!("`{}` was not skipped: {code:?}", node.id));
-                }
-                Decision::Broken(why) => {
-                    return self.broken(Rule::Settled, format!("`{}` did not fail: {why}", node.id));
-                }
-                Decision::Open | Decision::Run => {}
-            }
-        }
-        if self.tasks.iter().all(|task| task.status.is_terminal()) {
-            return self.broken(Rule::Settled, "all tasks have ended and the run has not".into());
-        }
-        if self.cancelling.is_none() && self.graph.cancel_on_failure && self.first_failure().is_some() {
-            return self.broken(Rule::Settled, "a failure that nothing handles did not cancel the run".into());
-        }
         Ok(())
     }
 
@@ -252,35 +256,68 @@ impl Auditor {
         self.phase = Phase::Live;
         self.cancelling = None;
         self.fatal = None;
+        self.idle = false;
         self.began_at = self.time;
-        for task in &mut self.tasks {
-            task.reopen();
+        self.revive(&self.scopes[MAIN].tasks.clone());
+    }
+
+    /// Of these tasks, and what is inside them, all that has no result that stays starts over; what has parts goes on
+    /// with those that are left. An instance that has parts does so when it is its turn.
+    fn revive(&mut self, tasks: &[usize]) {
+        let mut members = Vec::new();
+        for &ix in tasks {
+            self.revive_task(ix, &mut members);
         }
         // What was found about the edges of a task that keeps its result stays found. Nobody looked at those of a task
         // that succeeded while the run was being stopped.
-        for ix in 0..self.tasks.len() {
-            let node = &self.graph.nodes[ix];
-            let kept = |at: &usize| self.tasks[node.incoming[*at].from].status.is_terminal();
-            let edges = self.tasks[ix].edges.clone().into_iter().filter(|(at, _)| kept(at)).collect();
-            self.tasks[ix].edges = edges;
+        for &ix in &members {
+            let (scope, incoming) = (self.tasks[ix].scope, self.node(ix).incoming.clone());
+            let edges = self.tasks[ix].edges.clone().into_iter();
+            let kept = edges.filter(|(at, _)| self.tasks[self.member(scope, incoming[*at].from)].status.is_terminal());
+            self.tasks[ix].edges = kept.collect();
         }
-        for ix in 0..self.tasks.len() {
+        for &ix in &members {
             if std::mem::take(&mut self.tasks[ix].unfollowed) {
-                self.follow_edges(ix);
+                self.tasks[ix].again = self.round(ix, &self.output(ix)) == step::Round::Again;
+                if !self.tasks[ix].again {
+                    self.follow_edges(ix);
+                }
+            }
+        }
+    }
+
+    fn revive_task(&mut self, ix: usize, members: &mut Vec<usize>) {
+        if self.is_member(ix) {
+            members.push(ix);
+        }
+        if self.tasks[ix].is_kept() {
+            return;
+        }
+        if self.tasks[ix].parts == Parts::None {
+            self.tasks[ix].reset();
+            self.tasks[ix].decision = if self.is_iteration(ix) { Decision::Run } else { Decision::Open };
+            return;
+        }
+        let now = self.time;
+        let task = &mut self.tasks[ix];
+        task.status = Status::Running;
+        (task.error, task.first_started, task.started, task.decision) = (None, Some(now), now, Decision::Run);
+        for part in self.parts(ix) {
+            let task = &self.tasks[part];
+            if task.layer == Layer::Map || task.is_kept() || task.parts == Parts::None || !self.is_instance(part) {
+                self.revive_task(part, members);
+            } else {
+                let task = &mut self.tasks[part];
+                (task.status, task.error, task.decision) = (Status::Pending, None, Decision::Open);
             }
         }
     }
 
     fn index_of(&self, task: Option<&TaskId>) -> Result<usize, Violation> {
-        let known = task.and_then(|id| self.graph.nodes.iter().position(|node| node.id.as_str() == id.as_str()));
-        match known {
-            Some(ix) => Ok(ix),
+        match task.and_then(|id| self.by_id.get(id)) {
+            Some(&ix) => Ok(ix),
             None => Err(self.violation(Rule::Address, format!("task {task:?} is none of the workflow's"))),
         }
-    }
-
-    fn node_id(&self, ix: usize) -> &NodeId {
-        &self.graph.nodes[ix].id
     }
 
     fn check(&self, ok: bool, rule: Rule, message: impl FnOnce() -> String) -> Result<(), Violation> {
@@ -298,7 +335,7 @@ impl Auditor {
     /// How many tasks were skipped by which rule: shows what a simulation covers.
     pub fn skips(&self) -> BTreeMap<SkipCode, usize> {
         let mut skips = BTreeMap::new();
-        for task in &self.tasks {
+        for task in self.current().map(|ix| &self.tasks[ix]) {
             if let (Status::Skipped, Decision::Skip(code, _)) = (task.status, &task.decision) {
                 *skips.entry(*code).or_insert(0) += 1;
             }

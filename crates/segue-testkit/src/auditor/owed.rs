@@ -10,7 +10,7 @@ use segue_core::{
 
 use serde_json::Value;
 
-use super::{Auditor, Phase, join::Decision};
+use super::{Auditor, Phase, step::Step, tree::Parts};
 
 impl Auditor {
     /// How many more tasks may run at once.
@@ -23,28 +23,23 @@ impl Auditor {
         if self.phase != Phase::Live || self.cancelling.is_some() {
             return Vec::new();
         }
-        let may_start = |ix: &usize| {
-            let task = &self.tasks[*ix];
-            task.status == Status::Pending && task.decision == Decision::Run && task.due.is_none_or(|due| due <= now)
-        };
-        (0..self.tasks.len()).filter(may_start).map(|ix| TaskId::from(self.node_id(ix))).collect()
+        let is_due = |ix: usize| self.tasks[ix].due.is_none_or(|due| due <= now);
+        let may_start = self.current().filter(|&ix| is_due(ix) && self.step(ix) == Step::Attempt);
+        may_start.map(|ix| self.tasks[ix].id.clone()).collect()
     }
 
     /// The attempts that are under way.
     pub fn alive(&self) -> Vec<(TaskId, u32)> {
-        self.running().map(|ix| (TaskId::from(self.node_id(ix)), self.tasks[ix].attempts)).collect()
+        self.running().map(|ix| (self.tasks[ix].id.clone(), self.tasks[ix].attempts)).collect()
     }
 
-    /// The tasks whose attempt or whose whole time is over at `now`.
+    /// The tasks whose attempt, whose waiting, whose pause between iterations, or whose whole time is over at `now`.
     pub fn overdue(&self, now: Timestamp) -> Vec<TaskId> {
         if self.phase != Phase::Live || self.cancelling.is_some() {
             return Vec::new();
         }
-        let late = |ix: &usize| {
-            let timed_out = self.attempt_end(*ix).is_some_and(|end| end <= now);
-            timed_out || self.open_deadline(*ix).is_some_and(|end| end <= now)
-        };
-        (0..self.tasks.len()).filter(late).map(|ix| TaskId::from(self.node_id(ix))).collect()
+        let late = |ix: &usize| self.ends(*ix).into_iter().flatten().any(|end| end <= now);
+        self.current().filter(late).map(|ix| self.tasks[ix].id.clone()).collect()
     }
 
     /// Is the run's own time over, and the run not yet being stopped?
@@ -58,9 +53,9 @@ impl Auditor {
         if self.phase != Phase::Live || self.cancelling.is_some() {
             return None;
         }
-        let tasks = (0..self.tasks.len()).flat_map(|ix| {
+        let tasks = self.current().flat_map(|ix| {
             let pause = self.tasks[ix].due.filter(|due| *due > now);
-            [self.attempt_end(ix), self.open_deadline(ix), pause]
+            self.ends(ix).into_iter().chain([pause])
         });
         tasks.flatten().chain(self.run_deadline()).min()
     }
@@ -68,6 +63,11 @@ impl Auditor {
     /// Can the run be stopped? It lives, and nobody stops it yet.
     pub fn is_live(&self) -> bool {
         self.phase == Phase::Live && self.cancelling.is_none()
+    }
+
+    /// Is it being stopped?
+    pub fn is_stopping(&self) -> bool {
+        self.phase == Phase::Live && self.cancelling.is_some()
     }
 
     /// The shortest and the longest pause that the task's last retry could have had, before jitter.
@@ -78,10 +78,11 @@ impl Auditor {
     /// What an attempt of the task is given now: its inputs, and what it takes as material.
     pub fn given(&self, task: &TaskId) -> Result<(Value, Vec<(NodeId, Value)>), String> {
         let ix = self.index_of(Some(task)).map_err(|violation| violation.to_string())?;
-        let node = &self.graph.nodes[ix];
-        let inputs = self.scope().render(&Value::Object(node.inputs.clone()))?;
+        let node = self.node(ix);
+        let inputs = self.scope_of(ix).render(&Value::Object(node.inputs.clone()))?;
         let sources = node.incoming.iter().map(|edge| edge.from).filter(|_| node.takes_material);
         let material = sources.filter_map(|from| {
+            let from = self.member(self.tasks[ix].scope, from);
             let output = self.tasks[from].output.as_deref()?;
             Some((self.node_id(from).clone(), output.clone()))
         });
@@ -93,9 +94,30 @@ impl Auditor {
         self.index_of(Some(task)).map_or(0, |ix| self.tasks[ix].attempts)
     }
 
-    fn attempt_end(&self, ix: usize) -> Option<Timestamp> {
-        let span = self.graph.nodes[ix].timeout?;
-        self.tasks[ix].is_running().then(|| self.tasks[ix].started.plus(span))
+    /// The names of all tasks that there have been.
+    pub fn names(&self) -> Vec<TaskId> {
+        self.by_id.keys().cloned().collect()
+    }
+
+    /// Does an attempt of it, or its waiting, end by itself at or before `now`?
+    pub fn is_overdue(&self, task: &TaskId, now: Timestamp) -> bool {
+        self.overdue(now).contains(task)
+    }
+
+    /// The moments at which time alone changes something about a task.
+    fn ends(&self, ix: usize) -> [Option<Timestamp>; 4] {
+        let iteration = match self.step(ix) {
+            Step::IterateAt(due) => Some(due),
+            _ => None,
+        };
+        [self.attempt_end(ix), self.open_deadline(ix), self.waits_until(ix), iteration]
+    }
+
+    /// When the attempt, or the group, has taken too long.
+    pub(super) fn attempt_end(&self, ix: usize) -> Option<Timestamp> {
+        let span = self.node(ix).timeout?;
+        let is_group = matches!(self.tasks[ix].parts, Parts::Group(_)) && self.tasks[ix].status == Status::Running;
+        (self.tasks[ix].is_running() || is_group).then(|| self.tasks[ix].started.plus(span))
     }
 
     fn open_deadline(&self, ix: usize) -> Option<Timestamp> {

@@ -7,7 +7,7 @@ use segue_core::{
     ids::{NodeId, TaskId},
     outcome::{ErrorKind, TaskOutcome},
     ports::TaskRow,
-    run::{Command, Input, Run},
+    run::{Address, Command, Input, Run},
     status::Status,
     time::Timestamp,
 };
@@ -22,10 +22,39 @@ pub(super) fn is_due(auditor: &Auditor, input: &Input, now: Timestamp) -> bool {
         Input::TaskAccepted { task } => auditor.room() > 0 && auditor.ready(now).contains(task),
         Input::TaskEnded { task, attempt, .. } => auditor.alive().contains(&(task.clone(), *attempt)),
         Input::Woke { .. } => true,
-        Input::Signal { .. } | Input::TaskWaits { .. } => false,
+        Input::Signal { .. } => !answers(auditor, input).is_empty(),
+        Input::TaskWaits { .. } => false,
         Input::Cancel { .. } => auditor.is_live(),
         Input::Reopen => matches!(auditor.ended(), Some(Status::Failed | Status::Cancelled)),
     }
+}
+
+/// Which tasks a signal answers, and with what.
+pub(super) fn answers(auditor: &Auditor, input: &Input) -> Vec<(TaskId, Value)> {
+    match input {
+        Input::Signal { to: Address::Task(task), data, .. } => {
+            auditor.answer_to(task, data).map(|answer| (task.clone(), answer)).into_iter().collect()
+        }
+        Input::Signal { to: Address::Event(name), data, .. } => {
+            auditor.listeners(name, data).into_iter().map(|task| (task, data.clone())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whom the signal was for has it, and nobody else.
+pub(super) fn signaled(expected: &[(TaskId, Value)], events: &[Event]) -> Result<(), String> {
+    let mut recorded: Vec<(TaskId, Value)> = events
+        .iter()
+        .filter_map(|event| match (&event.kind, &event.task_id) {
+            (EventKind::TaskSignaled { data, .. }, Some(task)) => Some((task.clone(), (**data.value()?).clone())),
+            _ => None,
+        })
+        .collect();
+    let mut expected = expected.to_vec();
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    recorded.sort_by(|a, b| a.0.cmp(&b.0));
+    if recorded == expected { Ok(()) } else { Err(format!("the signal reaches {recorded:?}, not {expected:?}")) }
 }
 
 /// The kernel's answers against the auditor's.
@@ -35,12 +64,8 @@ pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), S
         match command {
             Command::Accept { task } => accept.push(task.clone()),
             Command::Execute { task, attempt } => execute.push((task.clone(), attempt)),
-            Command::Await { task, attempt, child } => {
-                return Err(format!(
-                    "attempt {attempt} of `{task}` waits for run {child}: no case has child workflows"
-                ));
-            }
             Command::WakeAt(time) => wake = Some(time),
+            Command::Await { .. } => {}
         }
     }
     if run.status().is_terminal() && !(accept.is_empty() && execute.is_empty() && wake.is_none()) {
@@ -69,7 +94,13 @@ pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), S
     if wake != due {
         return Err(format!("wants to be woken at {wake:?}, by the log at {due:?}"));
     }
-    if !run.status().is_terminal() && accept.is_empty() && running.is_empty() && wake.is_none() {
+    let waiting = auditor.waiting();
+    let known: Vec<_> = run.waiting().map(|(task, waiting)| (task.clone(), waiting.clone())).collect();
+    if waiting.len() != known.len() || !known.iter().all(|one| waiting.contains(one)) {
+        return Err(format!("the kernel takes {known:?} for waiting, by the log it is {waiting:?}"));
+    }
+    let is_silent = accept.is_empty() && running.is_empty() && wake.is_none() && waiting.is_empty();
+    if !run.status().is_terminal() && is_silent {
         return Err("a live run is owed nothing, and nothing is under way".into());
     }
     Ok(())
@@ -131,7 +162,8 @@ pub(super) fn woke(
             EventKind::TaskFailed { .. } if event.attempt.is_some() => {
                 event.task_id.as_ref().is_some_and(|task| before.contains(task))
             }
-            EventKind::TaskStarted {} | EventKind::TaskSucceeded { .. } => false,
+            EventKind::TaskStarted {} | EventKind::TaskSucceeded { .. } if event.attempt.is_some() => false,
+            EventKind::TaskSignaled { .. } => false,
             _ => true,
         };
         if !punctual {
@@ -144,9 +176,14 @@ pub(super) fn woke(
     Ok(())
 }
 
-/// An answer is recorded as it was given: its output, its error, what it consumed.
-pub(super) fn answer(given: &TaskOutcome, events: &[Event]) -> Result<(), String> {
+/// An answer is recorded as it was given: its output, its error, what it consumed. A success may be `refused`, because
+/// of the loop that it would end.
+pub(super) fn answer(given: &TaskOutcome, refused: bool, events: &[Event]) -> Result<(), String> {
     let recorded = match (given, events.first().map(|event| &event.kind)) {
+        (TaskOutcome::Succeeded { usage: used, .. }, Some(kind)) if refused => {
+            matches!(kind, EventKind::TaskFailed { usage, error, .. } if usage == used
+                && matches!(error.kind, ErrorKind::Limit | ErrorKind::InvalidInput))
+        }
         (TaskOutcome::Succeeded { output, usage, warnings }, Some(kind)) => {
             let (output, usage, warnings) = (output.clone(), *usage, warnings.clone());
             *kind == EventKind::TaskSucceeded { output, usage, warnings, reused_from: None }

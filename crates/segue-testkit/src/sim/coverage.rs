@@ -1,9 +1,9 @@
 //! What happened in a simulation: shows that it can still reach everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use segue_core::{
-    event::{CancelCause, Event, EventKind, SkipCode},
+    event::{CancelCause, Event, EventKind, SkipCode, Waiting},
     outcome::{ErrorKind, Loss},
 };
 
@@ -17,9 +17,17 @@ impl Coverage {
     }
 
     pub(super) fn saw_log(&mut self, log: &[Event]) {
+        let mut succeeded = BTreeSet::new();
         for event in log {
             self.saw(event.kind.name());
             self.saw_detail(event);
+            match &event.kind {
+                // A loop edge is taken when the task it leaves has succeeded; an iteration begins in a task that runs.
+                EventKind::LoopIterated { .. } if succeeded.remove(&event.task_id) => self.saw("round"),
+                EventKind::LoopIterated { .. } => self.saw("iteration"),
+                EventKind::TaskSucceeded { .. } => drop(succeeded.insert(event.task_id.clone())),
+                _ => {}
+            }
         }
     }
 
@@ -45,7 +53,24 @@ impl Coverage {
             EventKind::TaskRetrying { error, .. } if error.kind == ErrorKind::Timeout => self.saw("timeout"),
             EventKind::TaskFailed { continue_with: Some(_), .. } => self.saw("continued"),
             EventKind::TaskFailed { lost: Some(Loss::Engine), .. } => self.saw("quarantined"),
-            EventKind::TaskFailed { .. } if event.attempt.is_none() => self.saw("broken condition"),
+            EventKind::TaskFailed { error, .. } if event.attempt.is_none() => self.saw(match error.kind {
+                ErrorKind::InvalidInput => "broken condition",
+                ErrorKind::Limit => "exhausted",
+                ErrorKind::Timeout => "too late",
+                ErrorKind::Rejected => "rejected by a person",
+                _ => "failed with its parts",
+            }),
+            EventKind::TaskFailed { error, .. } if error.kind == ErrorKind::Limit => self.saw("exhausted"),
+            EventKind::TaskStarted {} if event.attempt.is_none() => self.saw("group"),
+            EventKind::TaskSucceeded { .. } if event.attempt.is_none() => self.saw("concluded"),
+            EventKind::TaskMapped { n: 0 } => self.saw("mapped to nothing"),
+            EventKind::TaskWaiting(waiting) => self.saw(match waiting {
+                Waiting::Approval { .. } => "waiting.approval",
+                Waiting::Time { .. } => "waiting.time",
+                Waiting::Event { .. } => "waiting.event",
+                Waiting::Child { .. } => "waiting.child",
+                Waiting::Failure { .. } => "waiting.failure",
+            }),
             _ => {}
         }
     }

@@ -1,7 +1,8 @@
 //! A simulator of runs: the kernel in a hostile world.
 //!
 //! One seed is one run of a random workflow. Workers answer late, twice, in another order, wrongly or never; engines
-//! crash before and after any commit and are drained; people cancel and reopen; the clock stands still and leaps. After
+//! crash before and after any commit and are drained; people answer, twice, too late, to the wrong task and with nonsense;
+//! they cancel and reopen; the clock stands still and leaps. After
 //! every input the memory must be the fold of the log, the rows must say what the log says, and the kernel must owe
 //! exactly what an independent [`Auditor`](crate::auditor::Auditor) says it owes; the auditor judges every event. When
 //! the world becomes kind, every run must end.
@@ -16,6 +17,8 @@ mod check;
 mod coverage;
 mod failure;
 mod generate;
+mod people;
+mod races;
 mod workers;
 mod world;
 

@@ -7,10 +7,10 @@ use segue_core::{
     ids::TaskId,
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
     payload::Payload,
-    run::Input,
+    run::{Address, Input},
     time::Timestamp,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::generate::KINDS;
 
@@ -24,6 +24,8 @@ pub(super) struct Mood {
     pub(super) draining: u8,
     pub(super) nuisance: u8,
     pub(super) cancelling: u8,
+    /// Of a cancel at the moment in which an answer is there.
+    pub(super) racing: u8,
     pub(super) slow: bool,
 }
 
@@ -38,6 +40,7 @@ impl Mood {
             draining: up_to(5),
             nuisance: up_to(12),
             cancelling: up_to(4),
+            racing: up_to(20),
             slow: up_to(3) > 1,
         }
     }
@@ -47,19 +50,52 @@ impl Mood {
 #[derive(Debug, Clone)]
 pub(super) struct Mail {
     pub(super) at: Timestamp,
-    pub(super) task: TaskId,
-    pub(super) attempt: u32,
-    pub(super) outcome: TaskOutcome,
+    pub(super) letter: Letter,
+}
+
+/// What a message says.
+#[derive(Debug, Clone)]
+pub(super) enum Letter {
+    /// An attempt has ended.
+    Outcome {
+        task: TaskId,
+        attempt: u32,
+        outcome: TaskOutcome,
+    },
+    /// Somebody answers, or something has happened.
+    Signal { to: Address, data: Value },
 }
 
 impl Mail {
     pub(super) fn input(self, rng: &mut Rng) -> Input {
-        Input::TaskEnded { task: self.task, attempt: self.attempt, outcome: self.outcome, jitter: rng.f64() }
+        self.letter.input(rng)
+    }
+
+    /// Is it the answer of this attempt?
+    pub(super) fn is_of(&self, wanted: &TaskId, number: u32) -> bool {
+        matches!(&self.letter, Letter::Outcome { task, attempt, .. } if task == wanted && *attempt == number)
+    }
+}
+
+impl Letter {
+    pub(super) fn input(self, rng: &mut Rng) -> Input {
+        match self {
+            Self::Outcome { task, attempt, outcome } => {
+                Input::TaskEnded { task, attempt, outcome, jitter: rng.f64() }
+            }
+            Self::Signal { to, data } => Input::Signal { to, data, request: None },
+        }
     }
 }
 
 /// What comes of an attempt that begins at `now`: no message, one, or several.
-pub(super) fn execute(rng: &mut Rng, mood: Mood, now: Timestamp, task: &TaskId, attempt: u32) -> Vec<Mail> {
+pub(super) fn execute(
+    rng: &mut Rng,
+    mood: Mood,
+    now: Timestamp,
+    (task, attempt): (&TaskId, u32),
+    timeout: Option<Duration>,
+) -> Vec<Mail> {
     let mut messages = Vec::new();
     if rng.u8(..100) < mood.hanging {
         if rng.bool() {
@@ -68,17 +104,22 @@ pub(super) fn execute(rng: &mut Rng, mood: Mood, now: Timestamp, task: &TaskId, 
         }
         return messages;
     }
-    let at = now.plus(delay(rng, mood.slow));
-    messages.push(mail(at, task, attempt, outcome(rng, mood)));
+    let at = match timeout {
+        // Neck and neck with its timeout.
+        Some(timeout) if rng.u8(..3) == 0 => now.plus(timeout),
+        _ => now.plus(delay(rng, mood.slow)),
+    };
+    let first = outcome(rng, mood);
+    messages.push(mail(at, task, attempt, first.clone()));
     if rng.u8(..100) < mood.doubled {
-        let again = if rng.bool() { messages[0].outcome.clone() } else { outcome(rng, mood) };
+        let again = if rng.bool() { first } else { outcome(rng, mood) };
         messages.push(mail(at.plus(delay(rng, mood.slow)), task, attempt, again));
     }
     messages
 }
 
 pub(super) fn mail(at: Timestamp, task: &TaskId, attempt: u32, outcome: TaskOutcome) -> Mail {
-    Mail { at, task: task.clone(), attempt, outcome }
+    Mail { at, letter: Letter::Outcome { task: task.clone(), attempt, outcome } }
 }
 
 fn delay(rng: &mut Rng, slow: bool) -> Duration {
@@ -119,6 +160,9 @@ fn success(rng: &mut Rng) -> TaskOutcome {
     let mut output = json!({ "n": rng.u8(..3), "go": rng.bool() });
     if rng.u8(..3) > 0 {
         output["deep"] = json!({ "s": if rng.bool() { "x" } else { "y" } });
+    }
+    if rng.u8(..2) == 0 {
+        output["list"] = (0..rng.u8(..4)).collect::<Vec<u8>>().into();
     }
     if rng.u8(..12) == 0 {
         // Poses as a reference, and is therefore kept beside the log as a large value is.

@@ -8,7 +8,7 @@ use std::{
 
 use fastrand::Rng;
 use segue_core::{
-    event::{Event, RunCreated},
+    event::{Event, RunCreated, Waiting},
     ids::{HandlerId, RunId, TaskId},
     outcome::{Loss, TaskOutcome, Usage},
     payload::Payload,
@@ -20,7 +20,8 @@ use segue_core::{
 };
 
 use super::{
-    Case, Coverage, Failure, check, generate,
+    Case, Coverage, Failure, check, generate, people,
+    races::Races,
     workers::{self, Mail, Mood},
 };
 use crate::auditor::{Auditor, audit};
@@ -37,6 +38,8 @@ pub(super) struct World {
     now: Timestamp,
     /// The engine's memory.
     run: Run,
+    /// What the log means: the fold of it, event by event.
+    folded: Run,
     /// The log: all of it is committed, except during a batch.
     pub(super) log: Vec<Event>,
     /// Has seen the log.
@@ -46,7 +49,10 @@ pub(super) struct World {
     known: BTreeSet<(TaskId, u32)>,
     /// Those that it told to stop.
     told: BTreeSet<(TaskId, u32)>,
+    /// The tasks whose questions people have heard.
+    asked: BTreeSet<TaskId>,
     mail: Vec<Mail>,
+    races: Races,
     reopens_left: u8,
     pub(super) coverage: Coverage,
     history: Vec<String>,
@@ -63,7 +69,7 @@ impl World {
             .map_err(|error| failed(&case, format!("the generator wrote a bad workflow: {error}")))?;
         let plan = Arc::new(plan);
         let created = RunCreated::new(plan.hash(), Payload::new(case.params.clone()));
-        let now = Timestamp::from_micros(1_790_000_000_000_000);
+        let now = generate::BEGIN;
         let id = RunId::from_bytes(u128::from(seed).to_be_bytes());
         let (run, log) = Run::create(plan.clone(), id, created, now);
         let auditor = audit(&case.spec, &log).map_err(|violation| failed(&case, violation.to_string()))?;
@@ -75,12 +81,15 @@ impl World {
             case,
             plan,
             now,
+            folded: run.clone(),
             run,
             auditor,
             rows: BTreeMap::new(),
             known: BTreeSet::new(),
             told: BTreeSet::new(),
+            asked: BTreeSet::new(),
             mail: Vec::new(),
+            races: Races::default(),
             coverage: Coverage::default(),
             history: Vec::new(),
             log,
@@ -121,6 +130,9 @@ impl World {
     fn afterwards(&mut self) -> Result<(), String> {
         let auditor = audit(&self.case.spec, &self.log).map_err(|violation| violation.to_string())?;
         auditor.finished().map_err(|violation| violation.to_string())?;
+        if self.reload()? != self.run {
+            return Err("the log, read from disk, is not what the memory says".into());
+        }
         for mail in std::mem::take(&mut self.mail) {
             let input = mail.input(&mut self.rng);
             self.handle(input)?;
@@ -139,7 +151,12 @@ impl World {
             self.take_over()?;
         }
         let inputs = if self.rng.u8(..4) == 0 { self.rng.usize(1..4) } else { 1 };
-        let batch: Vec<Input> = (0..inputs).filter_map(|_| self.next_input()).collect();
+        let mut batch: Vec<Input> = (0..inputs).filter_map(|_| self.next_input()).collect();
+        let completes = matches!(batch.first(), Some(Input::TaskEnded { .. }));
+        if completes && self.chance(mood.racing) {
+            let at = self.rng.usize(..=batch.len());
+            batch.insert(at, Input::Cancel { reason: "somebody asked at the same time".into() });
+        }
         if batch.is_empty() {
             self.pass_time();
             return Ok(());
@@ -180,9 +197,10 @@ impl World {
 
     /// Something that makes no sense, or comes from the past.
     fn nuisance(&mut self) -> Input {
-        let ix = self.rng.usize(..self.case.spec.nodes.len());
-        let mut task = TaskId::from(&generate::node_id(ix));
-        match self.rng.u8(..10) {
+        let names = self.auditor.names();
+        let mut task = names[self.rng.usize(..names.len())].clone();
+        match self.rng.u8(..14) {
+            10..=13 => people::nuisance(&mut self.rng, &names).input(&mut self.rng),
             0..=2 => Input::TaskAccepted { task },
             3..=8 => {
                 let attempts = self.auditor.attempts(&task);
@@ -228,13 +246,20 @@ impl World {
         let silent = self
             .run
             .running()
-            .find(|(task, attempt)| !self.mail.iter().any(|mail| mail.task == **task && mail.attempt == *attempt));
+            .find(|(task, attempt)| !self.mail.iter().any(|mail| mail.is_of(task, *attempt)));
         if let Some((task, attempt)) = silent.map(|(task, attempt)| (task.clone(), attempt)) {
             let outcome = TaskOutcome::Lost { by: Loss::Worker, message: "it was found dead".into() };
             self.mail.push(workers::mail(now, &task, attempt, outcome));
             return Ok(());
         }
         let next = self.mail.iter().map(|mail| mail.at).chain(self.run.wake_at(now)).min();
+        if next.is_none()
+            && let Some((task, _)) = self.auditor.waiting().into_iter().next()
+        {
+            let letter = people::good_answer(&mut self.rng, &self.auditor, &task).ok_or("no answer fits")?;
+            self.mail.push(Mail { at: now, letter });
+            return Ok(());
+        }
         match next {
             Some(next) => self.now = next,
             None => return Err("nothing is on its way, and the run has not ended".into()),
@@ -258,6 +283,7 @@ impl World {
             if self.rng.bool() {
                 self.history.push("the engine crashes before the commit".into());
                 self.log.truncate(committed);
+                self.races.forget();
                 self.rows = rows;
                 self.coverage.saw("crash before commit");
             } else {
@@ -277,27 +303,37 @@ impl World {
         let is_due = check::is_due(&self.auditor, &input, self.now);
         let (late, run_was_late) = (self.auditor.overdue(self.now), self.auditor.run_overdue(self.now));
         let answer = match &input {
-            Input::TaskEnded { jitter, outcome, .. } => Some((*jitter, outcome.clone())),
+            Input::TaskEnded { jitter, outcome, task, .. } => {
+                let refused = matches!(outcome, TaskOutcome::Succeeded { output, .. }
+                    if output.value().is_some_and(|output| self.auditor.refuses_output(task, output)));
+                Some((*jitter, outcome.clone(), refused))
+            }
             _ => None,
         };
+        let answered = check::answers(&self.auditor, &input);
+        let waited: Vec<TaskId> = self.auditor.waiting().into_iter().map(|(task, _)| task).collect();
+        let [if_accepted, if_rejected] = self.races.contest(&self.auditor, &input, self.now);
         let is_wake = matches!(input, Input::Woke { .. });
-        let before = self.run.clone();
         match self.run.handle(input, self.now) {
             Ok(events) => {
                 self.log.extend_from_slice(&events);
+                events.iter().for_each(|event| self.folded.apply(event));
                 if !is_due {
                     return Err("an input was accepted that means nothing".into());
                 }
                 for event in &events {
                     self.auditor.observe(event).map_err(|violation| violation.to_string())?;
-                    if let Some((drawn, _)) = answer {
+                    if let Some((drawn, ..)) = answer {
                         check::jitter(event, &self.auditor, drawn)?;
                     }
                 }
-                if let Some((_, given)) = &answer {
-                    check::answer(given, &events)?;
+                if let Some((_, given, refused)) = &answer {
+                    check::answer(given, *refused, &events)?;
                 }
+                check::signaled(&answered, &events)?;
+                Races::count(&mut self.coverage, if_accepted);
                 if is_wake {
+                    self.races.woke(&waited, &events);
                     check::woke(&late, run_was_late, &events, &self.auditor, self.now)?;
                 }
                 self.check(&events)
@@ -305,10 +341,11 @@ impl World {
             Err(rejected) => {
                 self.history.push(format!("  is rejected: {rejected}"));
                 self.coverage.saw("rejected");
+                Races::count(&mut self.coverage, if_rejected);
                 if is_due {
                     return Err(format!("an input was rejected that is due: {rejected}"));
                 }
-                if self.run != before {
+                if self.run != self.folded {
                     return Err("a rejected input changed the run".into());
                 }
                 Ok(())
@@ -318,10 +355,8 @@ impl World {
 
     fn check(&mut self, events: &[Event]) -> Result<(), String> {
         self.auditor.settled().map_err(|violation| violation.to_string())?;
-        let folded = Run::fold(self.plan.clone(), self.run.id(), &self.log)
-            .map_err(|error| format!("the log cannot be folded: {error}"))?;
-        if self.run != folded {
-            return Err(format!("the memory is not the fold of the log:\n  {:?}\n  {folded:?}", self.run));
+        if self.run != self.folded {
+            return Err(format!("the memory is not the fold of the log:\n  {:?}\n  {:?}", self.run, self.folded));
         }
         check::rows(&self.run, &self.auditor, &mut self.rows, events)?;
         check::owed(&self.run, &self.auditor, self.now)
@@ -332,13 +367,21 @@ impl World {
         let running: Vec<(TaskId, u32)> = self.run.running().map(|(task, attempt)| (task.clone(), attempt)).collect();
         for (task, attempt) in running {
             if self.known.insert((task.clone(), attempt)) {
-                let mail = workers::execute(&mut self.rng, self.mood, self.now, &task, attempt);
+                let timeout = self.run.node(&task).and_then(|node| node.timeout);
+                let mail = workers::execute(&mut self.rng, self.mood, self.now, (&task, attempt), timeout);
                 self.mail.extend(mail);
             }
             if self.run.is_stopping() && self.told.insert((task.clone(), attempt)) {
                 let at = self.now.plus(Duration::from_millis(self.rng.u64(..3_000)));
                 let outcome = TaskOutcome::Cancelled { usage: Usage::default() };
                 self.mail.push(workers::mail(at, &task, attempt, outcome));
+            }
+        }
+        let waiting: Vec<(TaskId, Waiting)> = self.run.waiting().map(|(t, w)| (t.clone(), w.clone())).collect();
+        self.asked.retain(|task| waiting.iter().any(|(waits, _)| waits == task));
+        for (task, question) in waiting {
+            if !matches!(question, Waiting::Time { .. }) && self.asked.insert(task.clone()) {
+                self.mail.extend(people::answers(&mut self.rng, self.mood, self.now, &task, &question));
             }
         }
         if self.run.status().is_terminal() && self.run.status() == Status::Succeeded {
@@ -349,6 +392,7 @@ impl World {
     /// Another engine reads the log from disk and folds it. It has none of the attempts and says so.
     fn take_over(&mut self) -> Result<(), String> {
         self.run = self.reload()?;
+        self.folded = self.run.clone();
         self.auditor = audit(&self.case.spec, &self.log).map_err(|violation| violation.to_string())?;
         self.known.clear();
         self.told.clear();

@@ -113,3 +113,138 @@ fn a_failure_that_leaves_nothing_to_stop_stops_nothing() {
     world.fail("a", ErrorKind::Auth);
     story(&world, "started:a@1 failed:a@1 run.failed");
 }
+
+/// A group is under way, but nobody carries it out: no attempt of it can be answered.
+#[test]
+fn a_task_of_parts_takes_no_answer() {
+    let mut world = World::new(json!([{ "id": "g", "group": { "nodes": [{ "id": "x" }] } }]));
+    let outcome = TaskOutcome::success(json!(1));
+    let answer = Input::TaskEnded { task: "g".into(), attempt: 0, outcome, jitter: 0.5 };
+    assert_eq!(world.input(answer), Err(Rejected::Stale));
+}
+
+/// The wait is over and `b` could start: the run does not wait any more.
+#[test]
+fn a_run_whose_wait_is_over_does_not_wait() {
+    let mut world = World::new(json!([{ "id": "w", "wait": { "seconds": 5 } }, { "id": "b", "depends_on": ["w"] }]));
+    assert_eq!(world.run.status(), Status::Waiting);
+    world.wait(5);
+    assert_eq!((world.run.status(), world.ready()), (Status::Running, vec!["b"]));
+}
+
+/// The deadline passes in the pause between two iterations: no iteration begins after that.
+#[test]
+fn a_pause_between_iterations_ends_with_the_task() {
+    let mut world = World::new(json!([
+        { "id": "r", "deadline_seconds": 5, "repeat": { "max_iterations": 3, "delay_seconds": 60 } },
+        { "id": "other" }
+    ]));
+    world.start("other").succeed("r#1", json!(1)).wait(5).wait(60);
+    story(&world, "loop.iterated:r started:other@1 started:r#1@1 succeeded:r#1@1 failed:r");
+}
+
+#[test]
+fn a_time_is_not_awaited_less_long_because_somebody_says_so() {
+    let mut world = World::new(json!([{ "id": "w", "wait": { "seconds": 5 } }]));
+    let early = |world: &mut World| world.input(signal("w", json!(1)));
+    assert_eq!(early(&mut world), Err(Rejected::NobodyWaits));
+}
+
+#[test]
+fn a_signal_to_a_task_has_to_match_as_well() {
+    let mut world = World::new(json!([{ "id": "w", "wait": { "event": "paid", "match": "output.n == 7" } }]));
+    assert_eq!(world.input(signal("w", json!({ "n": 8 }))), Err(Rejected::BadAnswer));
+    world.input(signal("w", json!({ "n": 7 }))).expect("it waits for this");
+}
+
+/// Only instances have a stand-in each: an iteration that fails ends the loop, and the node goes on with its own.
+#[test]
+fn a_failed_iteration_does_not_go_on_as_if_it_had_succeeded() {
+    let mut world = World::new(json!([
+        { "id": "r", "repeat": { "max_iterations": 3 }, "on_failure": { "action": "continue", "output": "none" } }
+    ]));
+    world.fail("r#1", ErrorKind::Auth);
+    story(&world, "loop.iterated:r started:r#1@1 failed:r#1@1 failed:r run.succeeded");
+}
+
+/// In the second round of the loop, `iteration` is 2 for the instances too; in a `repeat` it is that of the `repeat`.
+#[test]
+fn iteration_is_that_of_the_nearest_loop() {
+    let mut world = World::of(json!({ "id": "w",
+        "nodes": [
+            { "id": "a", "foreach": [1], "inputs": { "i": "{{ iteration }}" } },
+            { "id": "b", "depends_on": ["a"], "repeat": { "max_iterations": 2 }, "inputs": { "i": "{{ iteration }}" } }
+        ],
+        "edges": [{ "from": "b", "to": "a", "max_iterations": 2, "on_exhausted": "continue" }] }));
+    world.succeed("a[0]", json!(1)).succeed("b#1", json!(1)).succeed("b#2", json!(1));
+    assert_eq!(*world.run.render(&"a[0]".into()).expect("inputs").inputs, json!({ "i": 2 }));
+    world.succeed("a[0]", json!(1));
+    assert_eq!(*world.run.render(&"b#1".into()).expect("inputs").inputs, json!({ "i": 1 }));
+}
+
+/// A loop inside a loop has all its rounds in each round of the outer one.
+#[test]
+fn an_inner_loop_begins_again() {
+    let mut world = World::of(json!({ "id": "w",
+        "nodes": [
+            { "id": "a" },
+            { "id": "b", "depends_on": ["a"] },
+            { "id": "c", "depends_on": ["b"] }
+        ],
+        "edges": [
+            { "from": "b", "to": "a", "max_iterations": 2, "on_exhausted": "continue" },
+            { "from": "c", "to": "a", "max_iterations": 2, "on_exhausted": "continue" }
+        ] }));
+    for task in ["a", "b", "a", "b", "c", "a", "b", "a", "b", "c"] {
+        world.succeed(task, json!(1));
+    }
+    assert!(matches!(world.last(), EventKind::RunSucceeded { .. }), "{}", world.story());
+}
+
+/// Three groups, one at a time: reopened, they still go one at a time.
+#[test]
+fn reopened_instances_wait_for_their_turn() {
+    let mut world = World::new(json!([
+        { "id": "m", "foreach": [1, 2, 3], "group": { "nodes": [{ "id": "x" }] } }
+    ]));
+    for _ in 0..3 {
+        let task = world.ready()[0].to_owned();
+        world.fail(&task, ErrorKind::Auth);
+    }
+    world.input(Input::Reopen).expect("it failed");
+    assert_eq!(world.ready(), ["m[0]/x"]);
+    world.succeed("m[0]/x", json!(1));
+    assert_eq!(world.ready(), ["m[1]/x"]);
+}
+
+/// `b` succeeds while the run is being stopped. The loop that it ends still has to go round.
+#[test]
+fn a_loop_goes_round_after_its_run_was_stopped() {
+    let mut world = World::of(json!({ "id": "w",
+        "nodes": [{ "id": "a" }, { "id": "b", "depends_on": ["a"] }, { "id": "c", "depends_on": ["b"] }],
+        "edges": [{ "from": "b", "to": "a", "when": "nodes.b.output < 2", "max_iterations": 3 }] }));
+    world.succeed("a", json!(1)).start("b").cancel().end("b", TaskOutcome::success(json!(1)));
+    world.input(Input::Reopen).expect("it was cancelled");
+    assert_eq!(world.ready(), ["a"]);
+}
+
+/// What starts over with a round, or as a part of something that does, has a row that says so.
+#[test]
+fn the_rows_of_what_starts_over_are_written() {
+    let mut world = World::of(json!({ "id": "w",
+        "nodes": [{ "id": "a", "foreach": [1] }, { "id": "b", "depends_on": ["a"] }],
+        "edges": [{ "from": "b", "to": "a", "max_iterations": 2, "on_exhausted": "continue" }] }));
+    world.succeed("a[0]", json!(1)).start("b");
+    let before = world.log.len();
+    world.end("b", TaskOutcome::success(json!(1)));
+    let rows = world.run.task_rows(&world.log[before..]);
+    let status = |id: &str| rows.iter().filter(|row| row.task_id.as_str() == id).map(|row| row.status).collect::<Vec<_>>();
+    assert_eq!(status("a"), [Status::Running]);
+    assert_eq!((status("a[0]"), status("b")), (vec![Status::Pending], vec![Status::Pending]));
+    let all = world.run.all_task_rows();
+    assert_eq!(all.iter().filter(|row| row.task_id.as_str() == "a[0]").count(), 1);
+}
+
+fn signal(task: &str, data: Value) -> Input {
+    Input::Signal { to: Address::Task(task.into()), data, request: None }
+}
