@@ -252,7 +252,7 @@ fn attempts_count_up_and_one_is_alive() {
     bad(Rule::Attempt, document.clone(), "a:starts@1 a:succeeds@2");
     bad(Rule::Attempt, document.clone(), "a:starts@1 a:retries@1=timeout/1 a:succeeds@1");
     bad(Rule::Attempt, document.clone(), "a:starts@1 a:retries@1=timeout/1 +1 a:starts@1");
-    bad(Rule::Attempt, document.clone(), "a:starts@1 a:retries@1=timeout/1 a:fails@1=timeout");
+    bad(Rule::Failure, document.clone(), "a:starts@1 a:retries@1=timeout/1 a:fails@1=timeout");
     bad(Rule::TaskEnded, chain(), "a:starts@1 a:succeeds@1 a:starts@2");
     good(document, "a:starts@1 a:retries@1=timeout/1 +1 a:starts@2 a:succeeds@2=1 succeeded={\"a\":1}");
 }
@@ -294,7 +294,7 @@ fn deadlines_bound_retries() {
     bad(Rule::Deadline, document.clone(), "a:starts@1 +1.5 a:retries@1=timeout/1");
     good(document.clone(), "a:starts@1 +1.5 a:fails@1=timeout failed=timeout/a");
     good(document.clone(), "a:starts@1 a:retries@1=timeout/1 +2 a:fails@1=timeout failed=timeout/a");
-    bad(Rule::Attempt, document, "a:starts@1 a:retries@1=timeout/1 +1 a:fails@1=timeout");
+    bad(Rule::Failure, document, "a:starts@1 a:retries@1=timeout/1 +1 a:fails@1=timeout");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_reopened_run_keeps_what_succeeded() {
 
 #[test]
 fn a_waiting_run_runs_nothing() {
-    bad(Rule::End, chain(), "a:starts@1 waiting");
+    bad(Rule::Idle, chain(), "a:starts@1 waiting");
 }
 
 /// Whatever is left out of a log, or stands in it twice, is noticed. Two things cannot be: without its retry, a task that

@@ -20,7 +20,7 @@ const RUNS: u64 = 50_000;
 const REGRESSIONS: &str = include_str!("seeds.txt");
 
 /// What every ordinary simulation must reach, and at least how often in a thousand runs.
-const REACHED: [(&str, u64); 35] = [
+const REACHED: [(&str, u64); 54] = [
     ("run.created", 1_000),
     ("run.started", 1_000),
     ("run.succeeded", 50),
@@ -56,6 +56,26 @@ const REACHED: [(&str, u64); 35] = [
     ("lost.drained", 5),
     ("timeout", 20),
     ("large value", 5),
+    ("run.waiting", 100),
+    ("task.mapped", 100),
+    ("mapped to nothing", 10),
+    ("iteration", 100),
+    ("round", 20),
+    ("group", 100),
+    ("concluded", 100),
+    ("exhausted", 10),
+    ("failed with its parts", 10),
+    ("too late", 50),
+    ("waiting.approval", 100),
+    ("waiting.time", 50),
+    ("waiting.event", 50),
+    ("task.signaled", 100),
+    ("rejected by a person", 20),
+    // At least ten thousand times each in the fifty thousand runs of every build.
+    ("race cancel/completion", 400),
+    ("race timeout/completion", 400),
+    ("race answer/timeout", 400),
+    ("race answer/timeout: answer first", 40),
 ];
 
 fn number(name: &str) -> Option<u64> {

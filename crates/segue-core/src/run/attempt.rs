@@ -104,6 +104,8 @@ impl Run {
         result: Result<Payload, TaskError>,
         now: Timestamp,
     ) {
+        // The failure of an instance is its own affair; a loop that is exhausted is the node's.
+        let of_part = result.is_err() && self.task(ix).layer == Layer::Map;
         let result = result.and_then(|output| match self.misfit(ix, &output).or_else(|| self.refusal(ix, &output)) {
             Some(error) => Err(error),
             None => Ok(output),
@@ -118,10 +120,7 @@ impl Run {
                 };
                 self.record_about(events, now, ix, None, kind);
             }
-            Err(error) => {
-                let of_part = self.task(ix).layer == Layer::Map;
-                self.fail_for_good(events, ix, Failure { of_part, ..Failure::of(error) }, now);
-            }
+            Err(error) => self.fail_for_good(events, ix, Failure { of_part, ..Failure::of(error) }, now),
         }
     }
 
@@ -176,7 +175,7 @@ impl Run {
     fn decides_failure(&self, ix: TaskIx) -> bool {
         let task = self.task(ix);
         match task.parent {
-            Some(whole) => self.task(whole).layer == Layer::Map,
+            Some(whole) => self.task(whole).layer == Layer::Map || planted!(ContinuesAfterFailedIterations),
             None => true,
         }
     }
@@ -221,8 +220,9 @@ impl Run {
         let task = self.task(ix);
         let has_begun = self.is_alive(ix) || (task.parts.is_none() && task.due.is_some());
         let attempt = has_begun.then_some(task.attempt);
-        let continue_with = match self.stand_in(ix, &error) {
-            Ok(output) => output.filter(|_| decides),
+        let stand_in = if decides { self.stand_in(ix, &error) } else { Ok(None) };
+        let continue_with = match stand_in {
+            Ok(output) => output,
             Err(wrong) => {
                 error = wrong;
                 None

@@ -81,6 +81,11 @@ impl Run {
         if open > usize::from(planted!(GroupsEndEarly)) {
             return;
         }
+        // What ends a loop that goes round has not ended for good.
+        let again = |(ix, verdict): (&TaskIx, &Verdict)| *verdict == Verdict::Again && self.task(*ix).scope == scope;
+        if self.state.verdicts.iter().any(again) {
+            return;
+        }
         if self.task(owner).status == Status::Running {
             self.state.verdicts.insert(owner, Verdict::Conclude);
         }

@@ -170,11 +170,6 @@ impl Run {
         self.state.timers.extend(timeout_at.map(|time| (time, Timer::Attempt(ix))));
     }
 
-    /// Is it an instance of a `foreach`?
-    pub(super) fn is_instance(&self, ix: TaskIx) -> bool {
-        self.task(ix).parent.is_some_and(|whole| self.task(whole).layer == Layer::Map)
-    }
-
     /// A task that has begun begins again: its row changes although the fact is about another.
     pub(super) fn note_restart(&mut self, ix: TaskIx) {
         let now = self.state.version;

@@ -75,9 +75,7 @@ impl Run {
     /// `on_failure: continue`: the output that stands in for what failed with `error`.
     pub(super) fn stand_in(&self, ix: TaskIx, error: &TaskError) -> Result<Option<Payload>, TaskError> {
         let node = self.node_of(ix);
-        // Of a `foreach` each instance has it; of a `repeat` or a group only the whole: a failed iteration ends the loop.
-        let is_meant = self.is_member(ix) || self.is_instance(ix) || planted!(ContinuesAfterFailedIterations);
-        let Some(template) = node.continue_with.as_ref().filter(|_| is_meant) else { return Ok(None) };
+        let Some(template) = &node.continue_with else { return Ok(None) };
         let mut scope = self.scope_for(ix, template.references());
         scope.extra.insert(0, ("error", Arc::new(error_value(error))));
         template.render(&scope).map(|value| Some(Payload::from_arc(value))).map_err(|wrong| {

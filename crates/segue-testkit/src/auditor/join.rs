@@ -83,6 +83,10 @@ impl Auditor {
             return;
         }
         let Parts::Instances { tasks, .. } = &task.parts else { return };
+        // One that was cancelled shows that the whole is ending.
+        if tasks.iter().any(|&part| self.tasks[part].status == Status::Cancelled) {
+            return;
+        }
         let open: Vec<usize> = tasks.iter().copied().filter(|&part| !self.tasks[part].status.is_terminal()).collect();
         let begun = open.iter().filter(|&&part| self.tasks[part].decision == Decision::Run).count();
         let room = self.node(ix).parallelism.saturating_sub(begun);

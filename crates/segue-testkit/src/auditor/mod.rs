@@ -205,7 +205,9 @@ impl Auditor {
                 self.began_at = event.time;
             }
             EventKind::RunWaiting {} => {
-                self.check(self.is_quiet(), Rule::Idle, || format!("waits while {:?} run, or for nothing", self.alive()))?;
+                self.check(self.is_quiet() && !self.idle, Rule::Idle, || {
+                    format!("waits while {:?} run, or for nothing, or says it twice", self.alive())
+                })?;
                 self.idle = true;
             }
             EventKind::RunCancelling { by, reason } => self.run_cancelling(*by, reason)?,
@@ -216,6 +218,7 @@ impl Auditor {
             _ => self.task_event(event)?,
         }
         self.decide();
+        self.idle &= self.is_quiet();
         Ok(())
     }
 

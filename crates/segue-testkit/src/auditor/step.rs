@@ -121,14 +121,7 @@ impl Auditor {
     }
 
     /// Call it where a commit ends: nothing that follows from its events may be left for later.
-    pub fn settled(&mut self) -> Result<(), Violation> {
-        let quiet = self.is_quiet();
-        self.check(self.idle || !quiet, Rule::Idle, || "nothing runs, something waits, and the run does not say so".into())?;
-        self.idle = quiet;
-        self.check_settled()
-    }
-
-    fn check_settled(&self) -> Result<(), Violation> {
+    pub fn settled(&self) -> Result<(), Violation> {
         if self.phase == Phase::Created {
             return self.broken(Rule::Settled, "the run was created and not started".into());
         }
@@ -145,7 +138,9 @@ impl Auditor {
         if self.cancelling.is_none() && self.graph.cancel_on_failure && self.first_failure(0).is_some() {
             return self.broken(Rule::Settled, "a failure that nothing handles did not cancel the run".into());
         }
-        Ok(())
+        self.check(self.idle == self.is_quiet(), Rule::Idle, || {
+            format!("nothing runs and something waits: {}; the run says {}", self.is_quiet(), self.idle)
+        })
     }
 
     fn settled_task(&self, ix: usize) -> Result<(), Violation> {

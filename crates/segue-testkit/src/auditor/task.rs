@@ -17,7 +17,7 @@ use super::{
     Auditor, Rule, Violation,
     join::Decision,
     step::{Round, Step},
-    tree::Parts,
+    tree::{Layer, Parts},
 };
 
 /// Attempts that engines may lose before a task is given up.
@@ -33,6 +33,7 @@ impl Auditor {
         self.check(goes_on && !self.tasks[ix].gone, Rule::TaskEnded, || {
             format!("{} for `{}`, which is {was}", event.kind.name(), self.tasks[ix].id)
         })?;
+        self.idle &= was == Status::Waiting;
         let without_attempt = event.attempt.is_none();
         match &event.kind {
             EventKind::TaskStarted {} if without_attempt && !self.makes_attempts(ix) => {
@@ -44,6 +45,7 @@ impl Auditor {
             EventKind::LoopIterated { iteration } => self.loop_iterated(ix, *iteration)?,
             EventKind::TaskWaiting(waiting) => self.task_waiting(ix, waiting)?,
             EventKind::TaskSignaled { data, .. } => {
+                self.idle = false;
                 self.task_signaled(ix, data.value().map_or(&Value::Null, |data| data))?;
             }
             EventKind::TaskRetrying { error, due, lost, usage } => {
@@ -261,7 +263,7 @@ impl Auditor {
         }
         self.check_alive(ix, attempt)?;
         // Where the stand-in output cannot be evaluated, that is the error.
-        let has_other_error = self.stands_in(ix) && error.kind == ErrorKind::InvalidInput;
+        let has_other_error = self.stands_in(ix, error) && error.kind == ErrorKind::InvalidInput;
         let refused = self.may_refuse(ix, error.kind);
         self.check(lost.is_none() || error.kind == ErrorKind::WorkerLost || has_other_error, Rule::Loss, || {
             format!("`{}` was lost with the error {error}", node.id)
@@ -317,7 +319,7 @@ impl Auditor {
         reasons.extend(self.result(ix).and_then(Result::err));
         let fits = reasons.iter().any(|(kind, message)| {
             let same = error.kind == *kind && message.as_ref().is_none_or(|message| *message == error.message);
-            same || (self.stands_in(ix) && error.kind == ErrorKind::InvalidInput)
+            same || (self.stands_in(ix, error) && error.kind == ErrorKind::InvalidInput)
         });
         self.check(fits, Rule::Failure, || {
             format!("`{}` fails, {step:?}, with {error}; it could with {reasons:?}", task.id)
@@ -331,16 +333,19 @@ impl Auditor {
         (kind == ErrorKind::Limit && exhausted) || (kind == ErrorKind::InvalidInput && back.when.is_some())
     }
 
-    /// Does the node's `on_failure: continue` speak of this task? Of the outermost one, and of instances.
-    fn stands_in(&self, ix: usize) -> bool {
-        self.node(ix).continue_with.is_some() && (self.is_member(ix) || self.is_instance(ix))
+    /// Does the node's `on_failure: continue` speak of this task? Of the outermost one, and of instances; not of a
+    /// `foreach` that fails because an instance has.
+    fn stands_in(&self, ix: usize, error: &TaskError) -> bool {
+        let for_a_part = self.tasks[ix].layer == Layer::Map
+            && matches!(self.result(ix), Some(Err((_, Some(message)))) if message == error.message);
+        self.node(ix).continue_with.is_some() && (self.is_member(ix) || self.is_instance(ix)) && !for_a_part
     }
 
     fn check_stand_in(&self, ix: usize, error: &TaskError, continue_with: Option<&Payload>) -> Result<(), Violation> {
         let given = continue_with.map(|output| output.value().map_or(Value::Null, |value| (**value).clone()));
         let mut scope = self.scope_of(ix);
         scope.extra.push(("error", json!({ "kind": error.kind, "message": error.message })));
-        let template = self.node(ix).continue_with.as_ref().filter(|_| self.stands_in(ix));
+        let template = self.node(ix).continue_with.as_ref().filter(|_| self.stands_in(ix, error));
         let expected = template.map(|output| scope.render(output)).transpose();
         // A stand-in that cannot be evaluated is none: the task simply fails.
         let expected = expected.unwrap_or(None);

@@ -19,7 +19,7 @@ pub(super) fn answers(rng: &mut Rng, mood: Mood, now: Timestamp, task: &TaskId, 
         return mail;
     }
     let at = match waiting.due() {
-        Some(due) if rng.u8(..3) > 0 => due,
+        Some(due) if rng.u8(..6) > 0 => due,
         _ => now.plus(Duration::from_millis(rng.u64(..12_000))),
     };
     mail.push(Mail { at, letter: answer(rng, task, waiting) });

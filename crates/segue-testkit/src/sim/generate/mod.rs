@@ -96,7 +96,8 @@ impl Draft<'_> {
     fn block(&mut self, size: usize, names: &Names) -> (Vec<TaskNode>, Vec<EdgeSpec>) {
         let dependencies = shape::dependencies(self.rng, size);
         let ancestors = shape::ancestors(&dependencies);
-        let loops = if self.draws() { shape::loops(self.rng, &dependencies) } else { Vec::new() };
+        let has_loops = self.richness > 0 && self.rng.u8(..3) > 0;
+        let loops = if has_loops { shape::loops(self.rng, &dependencies) } else { Vec::new() };
         let ids: Vec<String> = (self.nodes..self.nodes + size).map(|ix| format!("n{ix}")).collect();
         self.nodes += size;
         let inside = |at: usize| loops.iter().any(|found| found.body.contains(&at));
@@ -117,8 +118,8 @@ impl Draft<'_> {
         }
         for found in loops {
             let when = match self.rng.u8(..8) {
-                0 => None,
-                1..=2 => Some(format!("iteration < {}", self.rng.u8(1..4))),
+                0..=1 => None,
+                2..=3 => Some(format!("iteration < {}", self.rng.u8(1..4))),
                 _ => Some(condition(self.rng, &seen[found.from], Some(&ids[found.from]))),
             };
             edges.push(EdgeSpec::Full {

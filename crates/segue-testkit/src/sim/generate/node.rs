@@ -66,7 +66,7 @@ impl Draft<'_> {
             node.group = Some(GroupSpec { nodes, edges, output });
         } else if self.draws() {
             node.approval = Some(approval(self.rng, inside));
-            node.timeout_seconds = rarely(self.rng, 2, |rng| Seconds(rng.u32(1..15).into())).or(node.timeout_seconds);
+            node.timeout_seconds = Some(Seconds(self.rng.u32(1..15).into())).filter(|_| self.rng.u8(..4) > 0);
         } else if self.draws() {
             node.wait = Some(wait(self.rng));
         } else {
