@@ -371,9 +371,10 @@ fn a_waiting_run_runs_nothing() {
     bad(Rule::Idle, chain(), "a:starts@1 waiting");
 }
 
-/// Whatever is left out of a log, or stands in it twice, is noticed. Two things cannot be: without its retry, a task that
-/// misses its deadline while it waits looks like one that misses it while it runs; and a stop that, within one moment,
-/// found nothing to stop leaves no trace.
+/// Whatever is left out of a log, or stands in it twice, is noticed. Four things cannot be: without its retry, a task that
+/// misses its deadline while it waits looks like one that misses it while it runs; a stop that, within one moment,
+/// found nothing to stop leaves no trace; nor does a run that waits for no time at all, or a task
+/// that is cancelled in the moment in which it began.
 #[test]
 fn no_event_can_be_dropped_or_doubled() {
     for seed in 1..=400 {
@@ -385,7 +386,13 @@ fn no_event_can_be_dropped_or_doubled() {
                 && next.is_some_and(|event| matches!(event.kind, EventKind::TaskFailed { .. }));
             let stops_nothing = matches!(log[at].kind, EventKind::RunCancelling { .. })
                 && !log[at..].iter().any(|event| matches!(event.kind, EventKind::TaskCancelled { .. }));
-            if waits_too_long || stops_nothing {
+            let waits_no_time = matches!(log[at].kind, EventKind::RunWaiting {})
+                && log.get(at + 1).is_some_and(|event| event.time == log[at].time);
+            let begins_in_vain = log[at].task_id.is_some()
+                && next.is_some_and(|event| {
+                    event.time == log[at].time && matches!(event.kind, EventKind::TaskCancelled { .. })
+                });
+            if waits_too_long || stops_nothing || waits_no_time || begins_in_vain {
                 continue;
             }
             dropped.remove(at);

@@ -151,7 +151,8 @@ impl Run {
 
     /// Does the condition of a wait hold for this signal?
     fn is_wanted(&self, ix: TaskIx, data: &Value) -> bool {
-        let asks = matches!(self.task(ix).waiting, Some(Waiting::Event { .. })) && !planted!(TakesSignalsThatDoNotMatch);
+        let asks =
+            matches!(self.task(ix).waiting, Some(Waiting::Event { .. })) && !planted!(TakesSignalsThatDoNotMatch);
         let Work::Wait(Wait::Event { matches: Some(matches), .. }) = &self.node_of(ix).work else { return true };
         let mut scope = self.scope_for(ix, matches.references());
         scope.extra.push(("output", std::sync::Arc::new(data.clone())));

@@ -318,7 +318,11 @@ impl Run {
         }
         let repeat = self.node_of(ix).repeat.as_ref().expect("a repeated task says how");
         let enough = self.is_enough(ix, last).map_err(|error| self.no_answer(ix, "`repeat.until`", &error))?;
-        if !enough && repeat.until.is_some() && repeat.on_exhausted == OnExhausted::Fail && !planted!(ExhaustedIsSuccess) {
+        if !enough
+            && repeat.until.is_some()
+            && repeat.on_exhausted == OnExhausted::Fail
+            && !planted!(ExhaustedIsSuccess)
+        {
             let message = format!("`repeat.until` of `{}` did not hold after {number} iterations", self.task_id(ix));
             return Err(TaskError::new(ErrorKind::Limit, message));
         }

@@ -156,7 +156,9 @@ impl Auditor {
         self.check(!is_lost, Rule::Settled, || format!("`{}` was cancelled and what it is in goes on", task.id))?;
         let ends = |around: usize| self.tasks[around].status.is_terminal();
         let outlives = !task.status.is_terminal() && self.containers(ix).any(ends);
-        self.check(!outlives, Rule::Outlived, || format!("`{}` is {} in something that has ended", task.id, task.status))
+        self.check(!outlives, Rule::Outlived, || {
+            format!("`{}` is {} in something that has ended", task.id, task.status)
+        })
     }
 
     fn has_open_parts(&self, ix: usize) -> bool {

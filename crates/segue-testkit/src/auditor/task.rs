@@ -142,9 +142,7 @@ impl Auditor {
             format!("`{id}` was cancelled although nothing around it is")
         })?;
         let open = self.parts(ix).into_iter().find(|&part| !self.tasks[part].status.is_terminal());
-        self.check(open.is_none(), Rule::Outlived, || {
-            format!("`{id}` was cancelled before its part {open:?}")
-        })?;
+        self.check(open.is_none(), Rule::Outlived, || format!("`{id}` was cancelled before its part {open:?}"))?;
         match self.tasks[ix].is_running() {
             true => self.check_alive(ix, attempt)?,
             false => self.check(attempt.is_none(), Rule::Attempt, || {

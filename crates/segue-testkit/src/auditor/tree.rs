@@ -30,9 +30,15 @@ pub(super) enum Layer {
 pub(super) enum Parts {
     None,
     /// One an item, in order.
-    Instances { items: Vec<Value>, tasks: Vec<usize> },
+    Instances {
+        items: Vec<Value>,
+        tasks: Vec<usize>,
+    },
     /// The last one that began, and the output of the one before it.
-    Iteration { current: usize, previous: Value },
+    Iteration {
+        current: usize,
+        previous: Value,
+    },
     /// The scope of a group.
     Group(usize),
 }

@@ -74,7 +74,8 @@ impl Auditor {
                 let mut answer = data.as_object()?.clone();
                 let decision = answer.get("decision")?.as_str()?.to_owned();
                 let by = answer.get("by").and_then(Value::as_str).unwrap_or_default();
-                if !matches!(&*decision, "approve" | "reject") || !(approvers.is_empty() || approvers.contains(&by.into()))
+                if !matches!(&*decision, "approve" | "reject")
+                    || !(approvers.is_empty() || approvers.contains(&by.into()))
                 {
                     return None;
                 }

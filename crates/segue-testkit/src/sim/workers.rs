@@ -57,11 +57,7 @@ pub(super) struct Mail {
 #[derive(Debug, Clone)]
 pub(super) enum Letter {
     /// An attempt has ended.
-    Outcome {
-        task: TaskId,
-        attempt: u32,
-        outcome: TaskOutcome,
-    },
+    Outcome { task: TaskId, attempt: u32, outcome: TaskOutcome },
     /// Somebody answers, or something has happened.
     Signal { to: Address, data: Value },
 }
@@ -80,9 +76,7 @@ impl Mail {
 impl Letter {
     pub(super) fn input(self, rng: &mut Rng) -> Input {
         match self {
-            Self::Outcome { task, attempt, outcome } => {
-                Input::TaskEnded { task, attempt, outcome, jitter: rng.f64() }
-            }
+            Self::Outcome { task, attempt, outcome } => Input::TaskEnded { task, attempt, outcome, jitter: rng.f64() },
             Self::Signal { to, data } => Input::Signal { to, data, request: None },
         }
     }

@@ -243,10 +243,8 @@ impl World {
         if let Some(task) = ready {
             return self.transact_calmly(Input::TaskAccepted { task });
         }
-        let silent = self
-            .run
-            .running()
-            .find(|(task, attempt)| !self.mail.iter().any(|mail| mail.is_of(task, *attempt)));
+        let silent =
+            self.run.running().find(|(task, attempt)| !self.mail.iter().any(|mail| mail.is_of(task, *attempt)));
         if let Some((task, attempt)) = silent.map(|(task, attempt)| (task.clone(), attempt)) {
             let outcome = TaskOutcome::Lost { by: Loss::Worker, message: "it was found dead".into() };
             self.mail.push(workers::mail(now, &task, attempt, outcome));

@@ -238,7 +238,8 @@ fn the_rows_of_what_starts_over_are_written() {
     let before = world.log.len();
     world.end("b", TaskOutcome::success(json!(1)));
     let rows = world.run.task_rows(&world.log[before..]);
-    let status = |id: &str| rows.iter().filter(|row| row.task_id.as_str() == id).map(|row| row.status).collect::<Vec<_>>();
+    let status =
+        |id: &str| rows.iter().filter(|row| row.task_id.as_str() == id).map(|row| row.status).collect::<Vec<_>>();
     assert_eq!(status("a"), [Status::Running]);
     assert_eq!((status("a[0]"), status("b")), (vec![Status::Pending], vec![Status::Pending]));
     let all = world.run.all_task_rows();

@@ -8,15 +8,13 @@ use fastrand::Rng;
 use segue_core::{
     ids::{NodeId, WorkflowId},
     outcome::ErrorKind,
-    spec::{
-        Defaults, EdgeSpec, FailurePolicy, OnExhausted, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
-    },
+    spec::{Defaults, EdgeSpec, FailurePolicy, OnExhausted, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec},
     time::Timestamp,
 };
 use serde_json::{Map, Value, json};
 
-pub(super) use self::node::EVENTS;
 use self::expressions::{Names, condition};
+pub(super) use self::node::EVENTS;
 
 /// A workflow and what a run of it is started with.
 #[derive(Debug, Clone)]

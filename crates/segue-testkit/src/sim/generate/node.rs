@@ -22,13 +22,7 @@ pub(in crate::sim) const EVENTS: [&str; 2] = ["paid", "sent"];
 const NODES_MAX: usize = 24;
 
 impl Draft<'_> {
-    pub(super) fn node(
-        &mut self,
-        id: &str,
-        depends_on: Vec<NodeId>,
-        has_dependencies: bool,
-        seen: &Names,
-    ) -> TaskNode {
+    pub(super) fn node(&mut self, id: &str, depends_on: Vec<NodeId>, has_dependencies: bool, seen: &Names) -> TaskNode {
         let rng = &mut *self.rng;
         let joins = [Join::NoFailure, Join::AllSuccess, Join::AnySuccess, Join::AllDone, Join::AnyFailure];
         let join = if rng.bool() { Join::NoFailure } else { joins[rng.usize(..joins.len())] };
@@ -99,9 +93,7 @@ fn approval(rng: &mut Rng, names: &Names) -> ApprovalSpec {
         on_timeout: rarely(rng, 2, |rng| {
             [ApprovalTimeout::Fail, ApprovalTimeout::Approve, ApprovalTimeout::Reject][rng.usize(..3)]
         }),
-        on_reject: rarely(rng, 2, |rng| {
-            if rng.bool() { ApprovalRejection::Continue } else { ApprovalRejection::Fail }
-        }),
+        on_reject: rarely(rng, 2, |rng| if rng.bool() { ApprovalRejection::Continue } else { ApprovalRejection::Fail }),
     }
 }
 

@@ -45,9 +45,8 @@ pub(super) fn loops(rng: &mut Rng, dependencies: &[Vec<usize>]) -> Vec<Loop> {
             continue;
         }
         let to = above[from][rng.usize(..above[from].len())];
-        let is_between = |at: &usize| {
-            (*at == to || above[*at].contains(&to)) && (*at == from || above[from].contains(at))
-        };
+        let is_between =
+            |at: &usize| (*at == to || above[*at].contains(&to)) && (*at == from || above[from].contains(at));
         let body: Vec<usize> = (0..dependencies.len()).filter(is_between).collect();
         let escapes = (0..dependencies.len())
             .filter(|at| !body.contains(at))
