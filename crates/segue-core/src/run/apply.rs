@@ -163,7 +163,7 @@ impl Run {
         let task = self.task_mut(ix);
         task.usage += usage;
         task.result_seq = Some(event.seq);
-        if let Some(time) = task.timeout_at.take().filter(|_| !planted!(KeepsOldTimers)) {
+        if let Some(time) = task.timeout_at.take().filter(|&time| event.time >= time || !planted!(KeepsOldTimers)) {
             self.state.timers.remove(&(time, Timer::Attempt(ix)));
         }
     }

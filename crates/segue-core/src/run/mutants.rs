@@ -99,8 +99,8 @@ mutants! {
     InstancesInTheWrongOrder,
     /// A `foreach` succeeds although an instance failed.
     ForgetsFailedInstances,
-    /// Each iteration is the first.
-    IterationsBeginAgain,
+    /// Iterations are counted by twos.
+    IterationsLeaveGaps,
     /// One iteration more than `max_iterations`.
     OneIterationTooMany,
     /// `delay_seconds` is not waited out.

@@ -112,8 +112,7 @@ impl Run {
 
     pub(super) fn next_iteration(&mut self, events: &mut Vec<Event>, ix: TaskIx, now: Timestamp) {
         let iteration = match &self.task(ix).parts {
-            Some(Parts::Iteration { .. }) if planted!(IterationsBeginAgain) => 1,
-            Some(Parts::Iteration { number, .. }) => number + 1,
+            Some(Parts::Iteration { number, .. }) => number + 1 + u32::from(planted!(IterationsLeaveGaps)),
             _ => 1,
         };
         self.record_about(events, now, ix, None, EventKind::LoopIterated { iteration });

@@ -5,7 +5,7 @@ use segue_core::{event::SkipCode, ids::NodeId, spec::Join, status::Status};
 use super::{
     Auditor, Phase,
     condition::Scope,
-    tree::{Parts, Task},
+    tree::{Layer, Parts, Task},
 };
 
 /// What has become of an edge, once its source has ended.
@@ -71,6 +71,9 @@ impl Auditor {
             let task = &self.tasks[ix];
             if !task.gone && task.decision == Decision::Open && self.is_member(ix) && self.is_active(ix) {
                 self.tasks[ix].decision = self.decision(ix);
+                if self.tasks[ix].decision == Decision::Run && self.tasks[ix].layer == Layer::Map {
+                    self.tasks[ix].items = Some(self.items(ix));
+                }
             }
             self.begin_instances(ix);
         }

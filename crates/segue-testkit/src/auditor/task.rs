@@ -307,7 +307,7 @@ impl Auditor {
         }
         let has_no_answer = match step {
             Step::Break => true,
-            Step::Map => self.items(ix).is_err(),
+            Step::Map => matches!(self.tasks[ix].items, Some(Err(_))),
             Step::Ask => self.question(ix).is_err(),
             _ => false,
         };

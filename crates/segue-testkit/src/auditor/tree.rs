@@ -68,6 +68,8 @@ pub(super) struct Task {
     /// It belongs to an earlier round or iteration.
     pub(super) gone: bool,
     pub(super) parts: Parts,
+    /// Of a `foreach`: its items, as they were when it became its turn.
+    pub(super) items: Option<Result<Vec<Value>, String>>,
     pub(super) waiting: Option<Waiting>,
     /// What was said to it while it waited.
     pub(super) answer: Option<Value>,
@@ -114,6 +116,7 @@ impl Task {
             round: 0,
             gone: false,
             parts: Parts::None,
+            items: None,
             waiting: None,
             answer: None,
             status: Status::Pending,

@@ -273,11 +273,12 @@ impl World {
 
     /// Handles a batch and commits it, unless the engine dies.
     fn transact(&mut self, batch: Vec<Input>) -> Result<(), String> {
-        let (committed, rows) = (self.log.len(), self.rows.clone());
+        let committed = self.log.len();
+        let rows = self.chance(self.mood.crashing).then(|| self.rows.clone());
         for input in batch {
             self.handle(input)?;
         }
-        if self.chance(self.mood.crashing) {
+        if let Some(rows) = rows {
             if self.rng.bool() {
                 self.history.push("the engine crashes before the commit".into());
                 self.log.truncate(committed);

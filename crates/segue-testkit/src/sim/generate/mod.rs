@@ -40,13 +40,19 @@ pub(super) const KINDS: [ErrorKind; 6] = [
 
 /// Draws a case.
 pub fn case(rng: &mut Rng) -> Case {
-    let richness = if rng.u8(..3) == 0 { 0 } else { rng.u8(6..35) };
+    let loopy = rng.u8(..6) == 0;
+    let richness = match rng.u8(..3) {
+        _ if loopy => rng.u8(..12),
+        0 => 0,
+        _ => rng.u8(6..35),
+    };
     let size = match (richness, rng.u8(..20)) {
+        _ if loopy => rng.usize(2..6),
         (0, 0) => rng.usize(12..30),
         (0, _) => rng.usize(1..9),
         _ => rng.usize(1..6),
     };
-    let mut draft = Draft { rng, richness, nodes: 0 };
+    let mut draft = Draft { rng, richness, loopy, nodes: 0 };
     let (nodes, edges) = draft.block(size, &Names::default());
     let spec = WorkflowSpec {
         segue: Some(1),
@@ -85,6 +91,8 @@ struct Draft<'a> {
     rng: &'a mut Rng,
     /// Of a hundred nodes, so many are of each kind that an adapter does not carry out.
     richness: u8,
+    /// Blocks are chains, in which loops find room.
+    loopy: bool,
     /// Drawn so far.
     nodes: usize,
 }
@@ -92,9 +100,12 @@ struct Draft<'a> {
 impl Draft<'_> {
     /// Nodes side by side, in the surroundings of `names`, and the edges between them.
     fn block(&mut self, size: usize, names: &Names) -> (Vec<TaskNode>, Vec<EdgeSpec>) {
-        let dependencies = shape::dependencies(self.rng, size);
+        let dependencies = match self.loopy {
+            true => shape::chain(self.rng, size),
+            false => shape::dependencies(self.rng, size),
+        };
         let ancestors = shape::ancestors(&dependencies);
-        let has_loops = self.richness > 0 && self.rng.u8(..3) > 0;
+        let has_loops = self.loopy || (self.richness > 0 && self.rng.u8(..3) > 0);
         let loops = if has_loops { shape::loops(self.rng, &dependencies) } else { Vec::new() };
         let ids: Vec<String> = (self.nodes..self.nodes + size).map(|ix| format!("n{ix}")).collect();
         self.nodes += size;

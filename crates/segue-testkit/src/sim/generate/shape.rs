@@ -16,6 +16,11 @@ pub(super) fn dependencies(rng: &mut Rng, size: usize) -> Vec<Vec<usize>> {
     (0..size).map(|to| (0..to).filter(|&from| edge(rng, from, to)).collect()).collect()
 }
 
+/// One after the other, and sometimes past one another.
+pub(super) fn chain(rng: &mut Rng, size: usize) -> Vec<Vec<usize>> {
+    (0..size).map(|to| (0..to).filter(|from| from + 1 == to || rng.u8(..6) == 0).collect()).collect()
+}
+
 pub(super) fn ancestors(dependencies: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut all: Vec<Vec<usize>> = Vec::with_capacity(dependencies.len());
     for from in dependencies {
