@@ -208,6 +208,13 @@ fn times_are_waited_for_and_people_are_not() {
     assert_eq!(ran.document()["outputs"]["a"]["timed_out"], true);
     place.write("later.yaml", &document.replace("0.5", "600"));
     assert_eq!(place.segue(&["run", "later.yaml", "--no-wait"]).code, 6);
+
+    // Once the time has come, only the event is left to wait for.
+    let document = "id: both\nnodes:\n  - { id: a, wait: { seconds: 0.3 } }\n  - { id: b, timeout_seconds: 600, wait: { event: paid } }\n";
+    place.write("both.yaml", document);
+    let ran = place.segue(&["run", "both.yaml", "--no-wait", "--json"]);
+    assert_eq!(ran.code, 6, "{ran:#?}");
+    assert_eq!(ran.document()["tasks"]["a"]["status"], "SUCCEEDED");
 }
 
 /// A question in a child run: the parent says whose it is, and an answer there moves both.

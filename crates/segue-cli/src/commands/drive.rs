@@ -6,7 +6,6 @@ use segue_core::{
     event::Envelope,
     ids::RunId,
     ports::{EventBus, Orchestrator, RunStore},
-    status::Status,
     time::Timestamp,
 };
 use serde_json::Value;
@@ -137,7 +136,7 @@ pub(super) async fn watch(
                 }
                 looks.reset_immediately();
             }
-            _ = looks.tick(), if view.status == Status::Waiting && what.manner.patience != Patience::Endless => {
+            _ = looks.tick(), if !view.waiting.is_empty() && what.manner.patience != Patience::Endless => {
                 if is_stuck(&**store, what.run, what.manner.patience, now()).await? {
                     break Seen::Waiting;
                 }

@@ -200,6 +200,24 @@ fn a_question_says_how_to_answer_it() {
     assert_eq!(shown(&view, 6), ["RUNNING w  1/1 done · 4.0 s", "✔ SUCCEEDED  sign  2.0 s"]);
 }
 
+/// As the log has it: a time that comes ends the waiting of its own task, and says nothing of the others.
+#[test]
+fn a_run_waits_on_when_one_of_two_has_what_it_waited_for() {
+    let mut view = view(json!({"id": "w", "nodes": [
+        {"id": "pause", "wait": {"seconds": 1}},
+        {"id": "paid", "wait": {"event": "paid"}},
+        {"id": "send", "depends_on": ["pause"]},
+    ]}));
+    for task in ["pause", "paid"] {
+        view.apply(&event(3, "task.waiting", Some(task), json!({"kind": "event", "event": task})));
+    }
+    view.apply(&event(3, "run.waiting", None, json!({})));
+    tell(&mut view, &["task.succeeded pause"]);
+    assert_eq!(view.status, Status::Waiting);
+    tell(&mut view, &["task.started send"]);
+    assert_eq!(view.status, Status::Running);
+}
+
 #[test]
 fn what_is_there_for_a_failure_is_shown_when_it_is_needed() {
     let document =

@@ -210,8 +210,9 @@ impl RunView {
             self.tasks.insert(lasting.clone(), TaskView::new(node, address.index));
             self.tally(node, address.index).moved(None, Some(Status::Pending));
         }
-        // Something moves: the run no longer only waits.
-        if self.status == Status::Waiting && !event.transient && event.name != "task.waiting" {
+        // Something moves: the run no longer only waits. What ends its waiting leaves the others waiting as they were.
+        let waited = self.tasks.get(&lasting).is_some_and(|task| task.status == Status::Waiting);
+        if self.status == Status::Waiting && !event.transient && (!waited || event.name == "task.signaled") {
             self.status = Status::Running;
         }
         match event.name.as_str() {
