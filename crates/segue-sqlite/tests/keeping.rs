@@ -171,6 +171,34 @@ fn a_long_run_is_deleted_in_small_steps() {
     assert_eq!(kept.events.len(), 4);
 }
 
+/// A process died while it deleted: what is left of the run is not seen, also not as part of the next run, and the next
+/// deletion removes it.
+#[test]
+fn an_interrupted_deletion_is_finished_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segue.db");
+    block_on(async {
+        let (_, store) = open(&path);
+        let owner = engine(&store, "a", LONG).await;
+        with_values(&store, 1, &owner, &[1]).await.end(&store).await;
+        with_values(&store, 2, &owner, &[2]).await.end(&store).await;
+    });
+    let first_step = "INSERT INTO buried SELECT max(run_no) FROM runs; DELETE FROM runs WHERE run_no IN buried";
+    Connection::open(&path).unwrap().execute_batch(first_step).unwrap();
+    block_on(async {
+        let (_, store) = open(&path);
+        let owner = engine(&store, "b", LONG).await;
+        assert!(matches!(store.list_tasks(run_id(2)).await, Err(StoreError::NotFound(_))));
+        let mut new = Live::create(&store, 3, &owner).await;
+        new.commit(&store, vec![(Some("t"), EventKind::TaskStarted {})]).await;
+        new.assert_kept(&store).await;
+        store.delete_run(run_id(1)).await.unwrap();
+        new.assert_kept(&store).await;
+    });
+    let left = ["runs", "events", "tasks", "blobs", "blob_uses", "buried"].map(|table| count(&path, table));
+    assert_eq!(left, [1, 2, 1, 0, 0, 0]);
+}
+
 /// The file does not grow when as much is written as was deleted before.
 #[test]
 fn the_room_of_what_was_deleted_is_used_again() {
