@@ -7,12 +7,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use segue_core::{
-    ids::{ContentHash, RunId},
+    ids::RunId,
     ports::{Collected, StoreError},
     time::Timestamp,
 };
 
-use crate::{cache, encode, failure::Failure, values};
+use crate::{cache, encode, failure::Failure, log, values};
 
 /// Rows that one step removes.
 const ROWS_MAX: usize = 500;
@@ -126,20 +126,22 @@ pub(crate) fn bury_old(db: &Connection, runs: &[RunId], before: Timestamp) -> Re
 
 /// Removes a little of what is buried. None: there is nothing left.
 pub(crate) fn sweep(db: &Connection) -> Result<Option<Collected>, Failure> {
-    let next =
-        db.prepare_cached("SELECT min(run_no) FROM buried")?.query_row([], |row| row.get::<_, Option<i64>>(0))?;
-    let Some(run_no) = next else { return Ok(None) };
-    let mut removed = Collected::default();
-    for table in [Rows::EVENTS, Rows::TASKS] {
-        removed.bytes += table.remove(db, run_no)?;
-        if removed.bytes > 0 {
-            return Ok(Some(removed));
+    let mut step = Step::default();
+    while !step.is_full() {
+        let Some(run_no) = first_buried(db)? else { break };
+        if step.remove_rows(db, run_no, &Rows::EVENTS)?
+            && step.remove_rows(db, run_no, &Rows::TASKS)?
+            && step.remove_values(db, run_no)?
+        {
+            db.prepare_cached("DELETE FROM buried WHERE run_no = ?1")?.execute([run_no])?;
+            step.rows += 1;
         }
     }
-    if sweep_values(db, run_no, &mut removed)? == 0 {
-        db.prepare_cached("DELETE FROM buried WHERE run_no = ?1")?.execute([run_no])?;
-    }
-    Ok(Some(removed))
+    Ok((step.rows > 0).then_some(step.removed))
+}
+
+fn first_buried(db: &Connection) -> Result<Option<i64>, Failure> {
+    Ok(db.prepare_cached("SELECT min(run_no) FROM buried")?.query_row([], |row| row.get(0))?)
 }
 
 /// A table whose rows lie by `place`.
@@ -157,45 +159,56 @@ impl Rows {
         sizes: "SELECT place, octet_length(row) FROM tasks WHERE place >= ?1 AND place < ?2 ORDER BY place LIMIT ?3",
         delete: "DELETE FROM tasks WHERE place >= ?1 AND place <= ?2",
     };
+}
 
-    /// Removes the run's first rows. Gives their bytes.
-    fn remove(&self, db: &Connection, run_no: i64) -> Result<u64, Failure> {
-        let first = crate::log::place(run_no, 0);
-        let mut query = db.prepare_cached(self.sizes)?;
-        let mut rows = query.query(params![first, crate::log::place(run_no + 1, 0), encode::limit(ROWS_MAX)])?;
-        let (mut last, mut bytes) = (None, 0);
-        while let Some(row) = rows.next()? {
+/// What one transaction removes: many short runs, or a part of a long one.
+#[derive(Default)]
+struct Step {
+    removed: Collected,
+    rows: usize,
+}
+
+impl Step {
+    const fn is_full(&self) -> bool {
+        self.rows >= ROWS_MAX || self.removed.bytes > BYTES_MAX
+    }
+
+    /// Removes the run's first rows of a table. Were they all?
+    fn remove_rows(&mut self, db: &Connection, run_no: i64, table: &Rows) -> Result<bool, Failure> {
+        let first = log::place(run_no, 0);
+        let mut query = db.prepare_cached(table.sizes)?;
+        let limit = encode::limit(ROWS_MAX);
+        let mut rows = query.query(params![first, log::place(run_no + 1, 0), limit])?;
+        let mut last = None;
+        while !self.is_full()
+            && let Some(row) = rows.next()?
+        {
             last = Some(row.get::<_, i64>(0)?);
-            bytes += row.get::<_, u64>(1)?.max(1);
-            if bytes > BYTES_MAX {
-                break;
-            }
+            self.removed.bytes += row.get::<_, u64>(1)?;
+            self.rows += 1;
         }
         drop(rows);
         if let Some(last) = last {
-            db.prepare_cached(self.delete)?.execute([first, last])?;
+            db.prepare_cached(table.delete)?.execute([first, last])?;
         }
-        Ok(bytes)
+        Ok(!self.is_full())
     }
-}
 
-/// Ends the run's use of some values, and removes those that nobody else uses. Gives how many it looked at.
-fn sweep_values(db: &Connection, run_no: i64, removed: &mut Collected) -> Result<usize, Failure> {
-    const NEXT: &str = "DELETE FROM blob_uses WHERE run_no = ?1 AND hash = (SELECT min(hash) FROM blob_uses WHERE run_no = ?1) \
-         RETURNING hash";
-    for looked in 0..ROWS_MAX {
+    /// Ends the run's use of some values, and removes those that nobody else uses. Were they all?
+    fn remove_values(&mut self, db: &Connection, run_no: i64) -> Result<bool, Failure> {
+        const NEXT: &str = "DELETE FROM blob_uses WHERE run_no = ?1 \
+             AND hash = (SELECT min(hash) FROM blob_uses WHERE run_no = ?1) RETURNING hash";
         let mut query = db.prepare_cached(NEXT)?;
-        let hash: Option<ContentHash> =
-            query.query_row([run_no], |row| Ok(encode::hash(row.get_ref(0)?))).optional()?;
-        let Some(hash) = hash else { return Ok(looked) };
-        if let Some(bytes) = values::remove_unused(db, hash)? {
-            (removed.blobs, removed.bytes) = (removed.blobs + 1, removed.bytes + bytes);
+        while !self.is_full() {
+            let hash = query.query_row([run_no], |row| Ok(encode::hash(row.get_ref(0)?))).optional()?;
+            let Some(hash) = hash else { return Ok(true) };
+            self.rows += 1;
+            if let Some(bytes) = values::remove_unused(db, hash)? {
+                (self.removed.blobs, self.removed.bytes) = (self.removed.blobs + 1, self.removed.bytes + bytes);
+            }
         }
-        if removed.bytes > BYTES_MAX {
-            return Ok(looked + 1);
-        }
+        Ok(false)
     }
-    Ok(ROWS_MAX)
 }
 
 /// Removes some cached results that are of no more use. Gives nothing at the end.

@@ -156,7 +156,7 @@ fn a_collection_can_be_killed_at_any_moment() {
 }
 
 /// Ended runs before a collection.
-const ENDED: u32 = 150;
+const ENDED: u32 = 300;
 
 fn large(n: u32) -> segue_core::event::EventKind {
     segue_core::event::EventKind::TaskSucceeded {
