@@ -83,7 +83,7 @@ impl World {
                 EventKind::TaskFailed { error, .. } => Some(error.kind.to_string()),
                 _ => None,
             })
-            .last()
+            .next_back()
     }
 
     /// Goes on until the run has ended, or only waits. What is ready starts at once; what runs ends in the order in which
