@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 RETRYABLE: Final = frozenset({"rate_limited", "timeout", "connection", "provider", "model_output", "user"})
 """Of the kinds a worker reports: those where another attempt may go better."""
@@ -57,11 +57,58 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
+class Item:
+    """One of the things that a question asks. `value` is what the framework shows, any JSON."""
+
+    id: str
+    value: Any = None
+    schema: dict[str, Any] | None = None
+
+
+ANSWER: Final = "answer"
+"""The id of the item of a question that asks one thing."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a person is asked. `resume` comes back with the answers, in the next attempt's `start`."""
+
+    prompt: str
+    items: list[Item]
+    resume: Any
+
+    def to_json(self) -> dict[str, Any]:
+        """As the protocol says it."""
+        items = [
+            {"id": item.id, "value": item.value, **({} if item.schema is None else {"schema": item.schema})}
+            for item in self.items
+        ]
+        return {"prompt": self.prompt, "items": items, "resume": self.resume}
+
+
+class Waiting(Exception):
+    """The attempt ends by asking. `Context.ask` does the same from where no exception would get through."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.prompt)
+        self.question = question
+
+
+@dataclass(frozen=True)
+class Resume:
+    """What an attempt before this one has asked, answered: its token and the answers by the ids of the items."""
+
+    token: Any
+    answers: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Provider:
     """Where models are asked, if not where the environment says."""
 
     base_url: str | None = None
     api_key_env: str | None = None
+    api_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -82,6 +129,9 @@ class Start:
     base_dir: str | None
     deadline_ms: int | None
     heartbeat_ms: int
+    resume: Resume | None = None
+    stream: bool = False
+    thread: str | None = None
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> Start:
@@ -96,6 +146,9 @@ class Start:
             return value
 
         provider = get("provider", dict, {})
+        resume = get("resume", dict, {})
+        if resume and not isinstance(resume.get("answers"), dict):
+            raise ValueError("start.resume.answers: dict expected")
         return cls(
             run_id=get("run_id", str),
             workflow_id=get("workflow_id", str),
@@ -107,10 +160,13 @@ class Start:
             inputs=get("inputs", dict, {}),
             hints=get("hints", dict, {}),
             rehearsal=get("rehearsal", bool, False),
-            provider=Provider(provider.get("base_url"), provider.get("api_key_env")),
+            provider=Provider(provider.get("base_url"), provider.get("api_key_env"), provider.get("api_key")),
             base_dir=get("base_dir", str, None),
             deadline_ms=get("deadline_ms", int, None),
             heartbeat_ms=get("heartbeat_ms", int, 5000),
+            resume=Resume(resume.get("token"), resume["answers"]) if resume else None,
+            stream=get("stream", bool, False),
+            thread=get("thread", str, None),
         )
 
 
@@ -131,6 +187,12 @@ class Context(Protocol):
 
     def event(self, kind: str, data: dict[str, Any]) -> None:
         """Progress for whoever watches."""
+
+    def chunk(self, text: str, **about: str) -> None:
+        """A piece of a model's answer, for whoever listens; nothing where nobody does. What comes quickly is joined."""
+
+    def ask(self, question: Question) -> NoReturn:
+        """Ends the attempt, and with it the process, by asking. From any thread; never returns."""
 
     def log(self, level: str, line: str) -> None:
         """A line for the attempt's log."""

@@ -13,10 +13,10 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from segue.worker import faults, processes, protocol
-from segue.worker.adapter import Adapter, Failure, Start, Stopped, Usage
+from segue.worker import chunks, faults, processes, protocol
+from segue.worker.adapter import Adapter, Failure, Question, Start, Stopped, Usage, Waiting
 from segue.worker.scrub import Scrubber
 
 _ACK_SECONDS_MAX: Final = 10.0
@@ -47,6 +47,7 @@ class Attempt:
         self._ended = False
         self._acknowledged = threading.Event()
         self._reader = threading.get_ident()
+        self._chunks = chunks.Chunks(self._send)
 
     # What adapters see.
 
@@ -78,6 +79,16 @@ class Attempt:
             self._send(message)
             if self._events == _EVENTS_MAX:
                 self.log("warning", f"{_EVENTS_MAX} events; no more will be sent for this attempt")
+
+    def chunk(self, text: str, **about: str) -> None:
+        """A piece of a model's answer, for whoever listens."""
+        if self.start.stream and text:
+            with self._lock:
+                self._chunks.add(text, about)
+
+    def ask(self, question: Question) -> NoReturn:
+        """Ends the attempt by asking; never returns."""
+        self._finish(self._stopped() if self._stopping is not None else self._waiting(question))
 
     def log(self, level: str, line: str) -> None:
         """A line for the attempt's log."""
@@ -139,6 +150,8 @@ class Attempt:
             return self._error(Failure("output", f"the output has no JSON form: {error}"), error)
         except protocol.TooLong as error:
             return self._error(Failure("output", f"the output is too long: {error}"), error)
+        except Waiting as asked:
+            return self._waiting(asked.question)
         except Stopped:
             return self._stopped()
         except BaseException as error:
@@ -151,6 +164,14 @@ class Attempt:
             return self._adapter.classify(error)
         except Exception as stumbled:
             return Failure("user", f"{faults.type_name(error)} (and {faults.type_name(stumbled)} while it was read)")
+
+    def _waiting(self, question: Question) -> protocol.Message:
+        message = {"type": "waiting", **question.to_json(), "usage": self._usage.to_json()}
+        try:
+            protocol.encode(message)
+        except protocol.ProtocolError as error:
+            return self._error(Failure("output", f"what it asks cannot be handed over: {error}"), error)
+        return message
 
     def _stopped(self) -> protocol.Message:
         if self._stopping == "deadline":
@@ -174,15 +195,16 @@ class Attempt:
             "warnings": list(self._warnings),
         }
 
-    def _finish(self, message: protocol.Message) -> None:
+    def _finish(self, message: protocol.Message) -> NoReturn:
         """Sends the final message, once, waits for its receipt and ends the process, from whichever thread it is."""
         with self._lock:
             if self._ended:
                 final = False
             else:
+                self._chunks.flush()
                 self._send(message)
                 final = self._ended = True
-        if not final:
+        while not final:
             # Another thread is ending the process.
             threading.Event().wait()
         self._await_acknowledgement()
@@ -220,6 +242,10 @@ class Attempt:
                         {"type": "heartbeat", "rss_bytes": processes.rss_bytes(), "usage": self._usage.to_json()}
                     )
                 wait = min(next_beat, self._deadline) - time.monotonic()
+                if self.start.stream:
+                    wait = min(wait, chunks.SECONDS)
+                    with self._lock:
+                        self._chunks.flush_if_due()
                 if select.select([self._channel], [], [], max(0.0, wait))[0]:
                     self._read()
         except OSError:
@@ -244,7 +270,6 @@ class Attempt:
                 self._start = Start.of(message)
             except ValueError as error:
                 self._finish(self._error(Failure("invalid_input", str(error)), error))
-                return
             if self._start.deadline_ms is not None:
                 self._deadline = time.monotonic() + self._start.deadline_ms / 1000
         elif kind == "cancel":

@@ -225,7 +225,7 @@ class Attempt:
         """Reads to the final message, acknowledges it and waits for the end of the process."""
         message: Message | None = None
         end = time.monotonic() + WAIT_SECONDS
-        while message is None or message["type"] not in ("result", "error", "cancelled"):
+        while message is None or message["type"] not in ("result", "waiting", "error", "cancelled"):
             message = self.connection.next(end)
             assert message is not None, f"no final message:\n{self.stderr()}"
             self.messages.append(message)
