@@ -13,6 +13,7 @@ use crate::{
     ids::{ContentHash, NodeId, RunId, TaskId, WorkflowId},
     outcome::{Loss, TaskError, Usage},
     payload::Payload,
+    question::Question,
     time::Timestamp,
 };
 
@@ -276,6 +277,15 @@ pub enum Waiting {
         #[serde(default, skip_serializing_if = "Usage::is_zero")]
         usage: Usage,
     },
+    /// For the answer to what the task's own code asks. Ends the attempt that asked; the next one goes on from there.
+    Question {
+        /// What it asks.
+        #[serde(flatten)]
+        question: Question,
+        /// What the attempt consumed.
+        #[serde(default, skip_serializing_if = "Usage::is_zero")]
+        usage: Usage,
+    },
 }
 
 impl Waiting {
@@ -284,7 +294,7 @@ impl Waiting {
         match self {
             Self::Approval { due, .. } | Self::Event { due, .. } => *due,
             Self::Time { due } => Some(*due),
-            Self::Child { .. } | Self::Failure { .. } => None,
+            Self::Child { .. } | Self::Failure { .. } | Self::Question { .. } => None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod payload;
 pub mod plan;
 pub mod ports;
+pub mod question;
 pub mod run;
 pub mod spec;
 pub mod status;

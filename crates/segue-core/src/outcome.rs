@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ids::NodeId, payload::Payload, status::Status};
+use crate::{ids::NodeId, payload::Payload, question::Question, status::Status};
 
 /// Why an attempt failed, cut by what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +75,12 @@ impl ErrorKind {
         Self::Cancelled,
         Self::Join,
     ];
+
+    /// Did the attempt break for reasons that say nothing about what models had answered it? Then another attempt may be
+    /// given those answers again instead of paying for new ones.
+    pub const fn keeps_answers(self) -> bool {
+        matches!(self, Self::RateLimited | Self::Timeout | Self::Connection | Self::Provider | Self::WorkerLost)
+    }
 
     /// May another attempt go better? The node's retry policy can say otherwise.
     pub const fn is_retryable(self) -> bool {
@@ -183,6 +189,36 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Of the input tokens: those that the provider had cached.
     pub cached_input_tokens: u64,
+    /// What that cost by the price table, in billionths of a US dollar; written as dollars. 0 where no price is known.
+    #[serde(rename = "cost_usd", with = "dollars", skip_serializing_if = "is_zero")]
+    #[schemars(with = "f64")]
+    pub cost_nanousd: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Billionths of a dollar in memory, dollars outside.
+mod dollars {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    const NANO: f64 = 1e9;
+
+    #[expect(clippy::cast_precision_loss, reason = "exact up to nine million dollars")]
+    pub(super) fn serialize<S: Serializer>(nanousd: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(*nanousd as f64 / NANO)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast saturates; what is negative is 0"
+    )]
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        Ok((f64::deserialize(deserializer)? * NANO).round() as u64)
+    }
 }
 
 impl Usage {
@@ -203,6 +239,7 @@ impl AddAssign for Usage {
         self.input_tokens += other.input_tokens;
         self.output_tokens += other.output_tokens;
         self.cached_input_tokens += other.cached_input_tokens;
+        self.cost_nanousd += other.cost_nanousd;
     }
 }
 
@@ -248,6 +285,15 @@ pub enum TaskOutcome {
         by: Loss,
         /// What is known: exit code, signal.
         message: String,
+        /// What it is known to have consumed.
+        usage: Usage,
+    },
+    /// It asks, and has ended until it is answered: it holds no worker and no place. The next attempt takes up its work.
+    Waiting {
+        /// What.
+        question: Question,
+        /// What it consumed until then.
+        usage: Usage,
     },
 }
 
@@ -255,6 +301,33 @@ impl TaskOutcome {
     /// A success that consumed nothing.
     pub fn success(output: Value) -> Self {
         Self::Succeeded { output: Payload::new(output), usage: Usage::default(), warnings: Vec::new() }
+    }
+
+    /// What the attempt consumed.
+    pub const fn usage(&self) -> Usage {
+        let (Self::Succeeded { usage, .. }
+        | Self::Failed { usage, .. }
+        | Self::Cancelled { usage }
+        | Self::Lost { usage, .. }
+        | Self::Waiting { usage, .. }) = self;
+        *usage
+    }
+
+    /// The same with other figures.
+    #[must_use]
+    pub fn with_usage(mut self, figures: Usage) -> Self {
+        let (Self::Succeeded { usage, .. }
+        | Self::Failed { usage, .. }
+        | Self::Cancelled { usage }
+        | Self::Lost { usage, .. }
+        | Self::Waiting { usage, .. }) = &mut self;
+        *usage = figures;
+        self
+    }
+
+    /// It was lost, and nothing is known of what it consumed.
+    pub fn lost(by: Loss, message: impl Into<String>) -> Self {
+        Self::Lost { by, message: message.into(), usage: Usage::default() }
     }
 
     /// A failure that consumed nothing.

@@ -20,7 +20,8 @@ fn run_id(n: u8) -> RunId {
 }
 
 fn kinds() -> Vec<EventKind> {
-    let usage = Usage { model_calls: 2, input_tokens: 120, output_tokens: 30, cached_input_tokens: 100 };
+    let usage =
+        Usage { model_calls: 2, input_tokens: 120, output_tokens: 30, cached_input_tokens: 100, cost_nanousd: 0 };
     let mut limited = TaskError::new(ErrorKind::RateLimited, "the provider asked to wait");
     limited.retry_after = Some(2.5);
     let failed = TaskError::new(ErrorKind::Exit, "exit code 3").with_detail(json!({"exit_code": 3}));

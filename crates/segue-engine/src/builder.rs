@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
-use segue_core::ports::{Adapter, EventBus, MetricsCollector, RunStore, Secrets, StoreError};
+use segue_core::ports::{Adapter, EventBus, MetricsCollector, ModelJournal, RunStore, Secrets, StoreError};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,6 +38,7 @@ pub struct EngineBuilder {
     metrics: Arc<dyn MetricsCollector>,
     adapters: Vec<Arc<dyn Adapter>>,
     secrets: Arc<dyn Secrets>,
+    journal: Option<Arc<dyn ModelJournal>>,
     config: EngineConfig,
 }
 
@@ -49,6 +50,7 @@ impl EngineBuilder {
             metrics: Arc::new(NoMetrics),
             adapters: Vec::new(),
             secrets: Arc::new(NoSecrets),
+            journal: None,
             config: EngineConfig::default(),
         }
     }
@@ -81,6 +83,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Who knows what lost attempts consumed. Without it, what they consumed is not counted.
+    #[must_use]
+    pub fn journal(mut self, journal: Arc<dyn ModelJournal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
     /// How the engine behaves.
     #[must_use]
     pub fn config(mut self, config: EngineConfig) -> Self {
@@ -90,7 +99,7 @@ impl EngineBuilder {
 
     /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { store, bus, metrics, adapters, secrets, config } = self;
+        let Self { store, bus, metrics, adapters, secrets, journal, config } = self;
         let observed = adapters
             .into_iter()
             .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
@@ -103,6 +112,7 @@ impl EngineBuilder {
             observer: Observer { metrics, adapters: adapters.clone() },
             adapters,
             secrets,
+            journal,
             lease: LeaseState::new(asked + config.lease_ttl),
             config,
             plans: Plans::default(),

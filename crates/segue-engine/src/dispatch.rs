@@ -202,7 +202,7 @@ async fn guarded(adapter: &dyn Adapter, invocation: Invocation) -> TaskOutcome {
         Err(panic) => {
             let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
             let message = format!("the adapter `{}` panicked: {}", adapter.name(), said.unwrap_or("no message"));
-            TaskOutcome::Lost { by: Loss::Worker, message }
+            TaskOutcome::lost(Loss::Worker, message)
         }
     }
 }

@@ -7,7 +7,9 @@ use std::sync::{
 
 use segue_core::{
     ids::RunId,
-    ports::{ClaimRequest, EngineRecord, EventBus, Lease, OrchestratorError, RunStore, Secrets, StoreError},
+    ports::{
+        ClaimRequest, EngineRecord, EventBus, Lease, ModelJournal, OrchestratorError, RunStore, Secrets, StoreError,
+    },
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) scheduler: LocalScheduler,
     pub(crate) adapters: Arc<Adapters>,
     pub(crate) secrets: Arc<dyn Secrets>,
+    pub(crate) journal: Option<Arc<dyn ModelJournal>>,
     pub(crate) observer: Observer,
     pub(crate) config: EngineConfig,
     pub(crate) lease: LeaseState,

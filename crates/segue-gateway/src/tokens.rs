@@ -105,7 +105,7 @@ mod tests {
         assert_ne!(first.secret(), second.secret());
         let account = tokens.account(first.secret()).expect("a live token");
         assert_eq!(account.attempt(), "run/a@1");
-        tokens.book(&account, Usage { model_calls: 1, input_tokens: 3, output_tokens: 4, cached_input_tokens: 0 });
+        tokens.book(&account, Usage { model_calls: 1, input_tokens: 3, output_tokens: 4, ..Usage::default() });
         assert_eq!(first.usage().total_tokens(), 7);
         assert!(second.usage().is_zero());
 

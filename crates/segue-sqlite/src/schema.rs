@@ -11,8 +11,11 @@ use crate::failure::Failure;
 const APPLICATION_ID: i64 = 0x5345_4755;
 
 /// Migration `n` leads from schema `n - 1` to schema `n`. Never changed once released; only added to.
-pub(crate) const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001_runs.sql"), include_str!("../migrations/0002_keeping.sql")];
+pub(crate) const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/0001_runs.sql"),
+    include_str!("../migrations/0002_keeping.sql"),
+    include_str!("../migrations/0003_models.sql"),
+];
 
 /// Is there nothing in the file yet?
 pub(crate) fn is_new(db: &Connection) -> Result<bool, Failure> {

@@ -105,7 +105,7 @@ fn output(outcome: TaskOutcome) -> Value {
 
 fn loss(outcome: TaskOutcome) -> String {
     match outcome {
-        TaskOutcome::Lost { by: Loss::Worker, message } => message,
+        TaskOutcome::Lost { by: Loss::Worker, message, .. } => message,
         other => panic!("{other:?}"),
     }
 }
@@ -165,7 +165,7 @@ async fn an_answer_says_what_happened_inside() {
     let (invocation, controls) = case(json!({ "do": "work" })).invocation("task", 1);
     let TaskOutcome::Failed { error, usage } = villain.execute(invocation).await else { panic!("it fails") };
     assert_eq!((error.kind, error.retryable, error.retry_after), (ErrorKind::RateLimited, true, Some(1.5)));
-    assert_eq!(usage, Usage { model_calls: 2, input_tokens: 30, output_tokens: 4, cached_input_tokens: 0 });
+    assert_eq!(usage, Usage { model_calls: 2, input_tokens: 30, output_tokens: 4, ..Usage::default() });
     let names: Vec<_> = controls.progress.seen().iter().map(|progress| progress.name).collect();
     assert_eq!(names, ["model.call", "task.progress"]);
     assert_eq!(controls.progress.seen()[0].data["kind"], "model_call_completed");

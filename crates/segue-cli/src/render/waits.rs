@@ -15,6 +15,7 @@ pub(crate) fn what(waiting: &Waiting) -> String {
         Waiting::Event { event, due } => format!("the event {event}{}", until(due)),
         Waiting::Child { run_id, workflow_id, .. } => format!("run {} of {workflow_id}", short(*run_id)),
         Waiting::Failure { error, .. } => format!("a decision: {}: {}", error.kind, error.message),
+        Waiting::Question { question, .. } => format!("an answer: \"{}\"", first_line(&question.prompt)),
     }
 }
 
@@ -28,6 +29,10 @@ pub(crate) fn command(run: RunId, task: &str, waiting: &Waiting) -> Option<Strin
         }
         Waiting::Event { event, .. } => Some(format!("segue signal {run} {} --data '{{}}'", quoted(event))),
         Waiting::Failure { .. } => Some(format!("segue approve {run} {}", quoted(task))),
+        Waiting::Question { question, .. } => {
+            let form: String = question.items.iter().map(|item| format!(" --form {}=…", item.id)).collect();
+            Some(format!("segue approve {run} {}{form}", quoted(task)))
+        }
         Waiting::Time { .. } | Waiting::Child { .. } => None,
     }
 }
@@ -44,7 +49,14 @@ pub(crate) fn choice(run: RunId, task: &str, waiting: &Waiting) -> Option<String
 
 /// Does it wait for somebody outside, and for nothing that comes by itself?
 pub(crate) const fn is_for_somebody(waiting: &Waiting) -> bool {
-    matches!(waiting, Waiting::Approval { .. } | Waiting::Event { .. } | Waiting::Failure { .. })
+    matches!(
+        waiting,
+        Waiting::Approval { .. } | Waiting::Event { .. } | Waiting::Failure { .. } | Waiting::Question { .. }
+    )
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or_default()
 }
 
 /// A word as a shell takes it: instances (`sign[2]`) and iterations (`sign#2`) hold what shells would read.

@@ -1,6 +1,8 @@
 //! The run store in memory: one mutex around plain tables.
 
 mod blobs;
+mod checkpoints;
+mod journal;
 mod lease;
 mod removal;
 mod state;

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     ids::{HandlerId, NodeId},
-    outcome::{TaskError, TaskOutcome},
+    outcome::{TaskError, TaskOutcome, Usage},
     ports::ExecutionContext,
+    question::Resume,
     spec::{Diagnostic, TaskNode, WorkflowSpec},
 };
 
@@ -58,6 +59,10 @@ pub struct Invocation {
     pub context: ExecutionContext,
     /// The folder in which relative paths are resolved.
     pub base_dir: Option<PathBuf>,
+    /// The answers to what an earlier attempt asked; this one takes up its work.
+    pub resume: Option<Resume>,
+    /// What the run may consume.
+    pub budget: Option<Budget>,
     /// Does the run rehearse, with the built-in model in the place of every other?
     pub rehearsal: bool,
     /// The attempt's own time limit, enforced by the engine too; here so that a worker can give up by itself.
@@ -68,6 +73,17 @@ pub struct Invocation {
     pub cancel: Arc<dyn CancelSignal>,
     /// Takes its progress.
     pub progress: Arc<dyn ProgressSink>,
+}
+
+/// What a run may consume, and has consumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Input and output tokens together.
+    pub tokens: Option<u64>,
+    /// By the price table, in billionths of a US dollar.
+    pub cost_nanousd: Option<u64>,
+    /// By attempts that have ended.
+    pub spent: Usage,
 }
 
 impl Invocation {

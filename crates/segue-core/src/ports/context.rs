@@ -25,6 +25,9 @@ pub struct ExecutionContext {
     /// What an effect is keyed by, so that its receiver can tell a repetition: `run_id/task_id`. The same over attempts,
     /// restarts and engines; another one each time a loop edge runs the task again.
     pub effect_key: String,
+    /// What models answered this task's attempts from this one on, up to the attempt itself, is good still: they were lost, or
+    /// broken by something that says nothing about the answers. From 1.
+    pub answers_since: u32,
     /// Further values by name: the run's params, and what the shell adds.
     pub values: Arc<Map<String, Value>>,
 }

@@ -3,18 +3,24 @@
 
 mod adapter;
 mod bus;
+mod checkpoints;
 mod context;
+mod journal;
 mod metrics;
+mod models;
 mod orchestrator;
 mod rows;
 mod scheduler;
 mod secrets;
 mod store;
 
-pub use adapter::{Adapter, CancelSignal, Invocation, Progress, ProgressSink};
+pub use adapter::{Adapter, Budget, CancelSignal, Invocation, Progress, ProgressSink};
 pub use bus::{BusError, EventBus, EventStream, Topic};
+pub use checkpoints::{Checkpoint, CheckpointFilter, CheckpointStore, CheckpointWrites, Typed, Write};
 pub use context::ExecutionContext;
+pub use journal::{CallKey, ModelJournal, RecordedCall};
 pub use metrics::MetricsCollector;
+pub use models::{ModelAccess, ModelDoor};
 pub use orchestrator::{Orchestrator, OrchestratorError, StartRun, Started};
 pub use rows::{Cached, Collected, Deployment, RunFilter, RunRow, TaskRow, WaitingTask, WorkflowVersion};
 pub use scheduler::{Completion, ScheduleError, Scheduler, Slot};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Address, Rejected, Run, TaskIx, Timer, pause::check_decision};
+use super::{Address, Rejected, Run, TaskIx, Timer, pause::check_decision, question::check_answers};
 use crate::{
     event::{Event, EventKind, Waiting},
     ids::TaskId,
@@ -27,16 +27,21 @@ impl Run {
         self.state.waiting.iter().filter_map(|&ix| Some((self.task_id(ix), self.task(ix).waiting.as_ref()?)))
     }
 
-    /// Checks an answer to an approval or to a failure, and gives it complete: defaults filled in. All problems at once, with JSON
+    /// Checks an answer to an approval, a failure or a question, and gives it complete: defaults filled in. All problems at once, with JSON
     /// Pointers into the answer.
     pub fn check_answer(&self, task: &TaskId, data: &Value) -> Result<Value, Vec<Diagnostic>> {
         let problem = |path: &str, message: &str| Err(vec![Diagnostic::error("bad-answer", path, message)]);
         let question = match self.waits_for(task) {
-            Some(question @ (Waiting::Approval { .. } | Waiting::Failure { .. })) => question,
+            Some(question @ (Waiting::Approval { .. } | Waiting::Failure { .. } | Waiting::Question { .. })) => {
+                question
+            }
             _ => return Ok(data.clone()),
         };
-        let Value::Object(answer) = data else { return problem("", "an answer is an object with a `decision`") };
+        let Value::Object(answer) = data else { return problem("", "an answer is an object") };
         let mut answer = answer.clone();
+        if let Waiting::Question { question, .. } = question {
+            return check_answers(question, answer);
+        }
         let Waiting::Approval { form, approvers, .. } = question else { return check_decision(answer) };
         let approves = match answer.get("decision").and_then(Value::as_str) {
             Some("approve") => true,
@@ -167,6 +172,10 @@ impl Run {
         if let Some(Waiting::Failure { error, .. }) = waiting {
             let said = data.value().cloned().unwrap_or_default();
             self.decide_failure(events, ix, error, &said, now);
+            return;
+        }
+        if let Some(Waiting::Question { .. }) = waiting {
+            // The next attempt needs no fact but the answer itself.
             return;
         }
         let rejects = data.value().and_then(|data| data.get("decision")).is_some_and(|decision| decision == "reject");

@@ -68,14 +68,19 @@ impl Run {
             EventKind::TaskWaiting(Waiting::Failure { error, lost, usage }) => {
                 self.pause(ix, event, error, *lost, *usage);
             }
+            EventKind::TaskWaiting(Waiting::Question { question, usage }) => self.ask(ix, event, question, *usage),
             EventKind::TaskWaiting(waiting) => self.begin_waiting(ix, waiting, event.time),
             EventKind::TaskSignaled { data, .. } => {
                 self.state.is_idle = false;
-                self.resume(ix, data, event.time);
+                match self.task(ix).waiting {
+                    Some(Waiting::Question { .. }) => self.take_answers(ix, data),
+                    _ => self.resume(ix, data, event.time),
+                }
             }
             EventKind::TaskRetrying { error, due, lost, usage } => {
                 self.end_attempt(ix, event, *usage);
                 self.count_failure(ix, *lost);
+                self.weigh_answers(ix, error, *lost);
                 let task = self.task_mut(ix);
                 task.status = Status::Pending;
                 task.error = Some(error.clone());
@@ -97,6 +102,7 @@ impl Run {
             EventKind::TaskFailed { error, lost, continue_with, usage } => {
                 self.end_attempt(ix, event, *usage);
                 self.count_failure(ix, *lost);
+                self.weigh_answers(ix, error, *lost);
                 self.fail_task(ix, event.time, error, continue_with.as_ref());
                 self.tell(ix, event.time);
                 self.weigh(ix);
@@ -210,6 +216,7 @@ impl Run {
         let task = self.task_mut(ix);
         task.status = status;
         task.finished_at = Some(time);
+        task.resume = None;
     }
 
     fn keep_output(&mut self, ix: TaskIx, output: &Payload) {

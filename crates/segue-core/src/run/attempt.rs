@@ -11,7 +11,7 @@ use crate::{
     ids::TaskId,
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
     payload::Payload,
-    plan::RetryRule,
+    plan::{RetryRule, Work},
     spec::OnExhausted,
     time::Timestamp,
 };
@@ -88,12 +88,27 @@ impl Run {
                 let error = TaskError::new(ErrorKind::Cancelled, "the task cancelled itself");
                 Failure { usage, jitter, ..Failure::of(error) }
             }
-            TaskOutcome::Lost { by, message } => {
+            TaskOutcome::Lost { by, message, usage } => {
                 let error = TaskError::new(ErrorKind::WorkerLost, message);
-                Failure { lost: Some(by), jitter, ..Failure::of(error) }
+                Failure { lost: Some(by), usage, jitter, ..Failure::of(error) }
+            }
+            TaskOutcome::Waiting { question, usage } if !self.is_stopping() && self.may_ask(ix) => {
+                let attempt = Some(self.task(ix).attempt);
+                let waiting = Waiting::Question { question, usage };
+                self.record_about(events, now, ix, attempt, EventKind::TaskWaiting(waiting));
+                return;
+            }
+            TaskOutcome::Waiting { usage, .. } => {
+                let error = TaskError::new(ErrorKind::Output, "the adapter asked a question where none can be asked");
+                Failure { usage, jitter, ..Failure::of(error) }
             }
         };
         self.fail_attempt(events, ix, failure, now);
+    }
+
+    /// Only work that an adapter carries out has questions.
+    fn may_ask(&self, ix: TaskIx) -> bool {
+        matches!(self.node_of(ix).work, Work::Attempts)
     }
 
     /// Records the result of a task that no adapter carried out.

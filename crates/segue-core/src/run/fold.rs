@@ -169,7 +169,9 @@ impl Run {
                 EventKind::TaskMapped { n } if !run_maps(self.state.verdicts.get(&ix), *n) => {
                     impossible("`foreach` has other items")
                 }
-                EventKind::TaskWaiting(Waiting::Child { .. }) if status != Status::Running => {
+                EventKind::TaskWaiting(Waiting::Child { .. } | Waiting::Question { .. })
+                    if status != Status::Running =>
+                {
                     impossible("the task does not run")
                 }
                 EventKind::TaskWaiting(_) if status == Status::Waiting => impossible("the task waits already"),

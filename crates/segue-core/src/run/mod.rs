@@ -44,6 +44,7 @@ mod input;
 mod join;
 mod nest;
 mod pause;
+mod question;
 mod reopen;
 mod rerun;
 mod rounds;

@@ -42,6 +42,7 @@ impl Run {
     pub(super) fn pause(&mut self, ix: TaskIx, event: &Event, error: &TaskError, lost: Option<Loss>, usage: Usage) {
         self.end_attempt(ix, event, usage);
         self.count_failure(ix, lost);
+        self.weigh_answers(ix, error, lost);
         self.unschedule(ix);
         let task = self.task_mut(ix);
         task.status = Status::Waiting;

@@ -11,6 +11,7 @@ use crate::{
     outcome::{TaskError, Usage},
     payload::Payload,
     plan::{NodeIx, PlanNode},
+    question::Resume,
     run::join::Counts,
     status::Status,
     time::Timestamp,
@@ -119,6 +120,10 @@ pub(super) struct Task {
     /// Nodes that may still read its output; the run's own outputs count as one.
     pub(super) readers: u32,
     pub(super) usage: Usage,
+    /// The answers to what it has asked, for its next attempt or the one that runs.
+    pub(super) resume: Option<Resume>,
+    /// What models answered the attempts from this one on is good still.
+    pub(super) answers_since: u32,
 }
 
 impl Task {
@@ -153,6 +158,8 @@ impl Task {
             handlers: 0,
             readers,
             usage: Usage::default(),
+            resume: None,
+            answers_since: 1,
         }
     }
 
@@ -174,6 +181,7 @@ impl Task {
             attempt: self.attempt,
             restarted: self.restarted,
             usage: self.usage,
+            answers_since: self.answers_since,
             ..fresh
         };
     }

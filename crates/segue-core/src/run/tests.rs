@@ -4,6 +4,7 @@ mod child;
 mod found;
 mod nest;
 mod pause;
+mod question;
 mod reuse;
 mod rows;
 mod stages;
@@ -358,7 +359,7 @@ fn reopening_gives_a_failed_task_its_attempts_again_and_counts_on() {
 #[test]
 fn losing_the_engine_costs_no_attempt_but_three_times_is_quarantine() {
     let mut world = World::new(json!([{ "id": "a", "retry_policy": { "max_attempts": 1 } }]));
-    let lost = |by| TaskOutcome::Lost { by, message: "gone".into() };
+    let lost = |by| TaskOutcome::lost(by, "gone");
     for _ in 0..5 {
         world.start("a").end("a", lost(Loss::Drained));
     }

@@ -143,7 +143,7 @@ async fn wished(wishes: &mut watch::Receiver<u32>) {
 
 /// The engine takes no new work: this says nothing about the task.
 fn drained() -> Stop {
-    Stop::With(TaskOutcome::Lost { by: Loss::Drained, message: "its engine was shut down".to_owned() })
+    Stop::With(TaskOutcome::lost(Loss::Drained, "its engine was shut down"))
 }
 
 fn refused(birth: &Birth, error: OrchestratorError) -> Stop {

@@ -123,7 +123,7 @@ impl Drive {
             }
         }
         for (task, attempt) in begun {
-            let outcome = TaskOutcome::Lost { by: Loss::Drained, message: "its engine was shut down".to_owned() };
+            let outcome = TaskOutcome::lost(Loss::Drained, "its engine was shut down");
             self.completion(&task, attempt)(outcome);
         }
     }

@@ -62,10 +62,10 @@ impl Drive {
         }
         self.places.is_over(&task);
         let outcome = match outcome {
-            TaskOutcome::Succeeded { .. } => outcome,
+            TaskOutcome::Succeeded { .. } | TaskOutcome::Waiting { .. } => outcome,
             // We stopped it ourselves: that says nothing about the task.
             _ if self.mode == Mode::HandingBack && !is_child => {
-                TaskOutcome::Lost { by: Loss::Drained, message: "its engine was shut down".to_owned() }
+                TaskOutcome::lost(Loss::Drained, "its engine was shut down").with_usage(outcome.usage())
             }
             _ => outcome,
         };

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use segue_core::{
-    outcome::{Loss, TaskOutcome},
+    ids::TaskId,
+    outcome::{Loss, TaskOutcome, Usage},
     run::Input,
     time::Timestamp,
 };
@@ -37,6 +38,18 @@ impl Drive {
         Ok(())
     }
 
+    /// What an attempt is known to have consumed that took its own figures along.
+    async fn recorded_usage(&self, task: &TaskId, attempt: u32) -> Usage {
+        let Some(journal) = &self.shared.journal else { return Usage::default() };
+        match journal.usage(self.run.id(), &self.run.effect_key(task), attempt).await {
+            Ok(usage) => usage,
+            Err(error) => {
+                tracing::warn!(run_id = %self.run.id(), task_id = %task, %error, "what a lost attempt consumed is not counted");
+                Usage::default()
+            }
+        }
+    }
+
     /// Begins with a run from the log: what runs there and not here was lost with its engine. The inbox is read.
     pub(super) async fn take_over(&mut self, last: Timestamp) {
         self.last = last;
@@ -44,7 +57,8 @@ impl Drive {
         self.seq.store(self.run.version(), Ordering::Release);
         let lost: Vec<_> = self.run.running().map(|(task, attempt)| (task.clone(), attempt)).collect();
         for (task, attempt) in lost {
-            let outcome = TaskOutcome::Lost { by: Loss::Engine, message: "its engine is gone".to_owned() };
+            let usage = self.recorded_usage(&task, attempt).await;
+            let outcome = TaskOutcome::lost(Loss::Engine, "its engine is gone").with_usage(usage);
             self.feed(Input::TaskEnded { task, attempt, outcome, jitter: 0.0 });
         }
         self.follow_awaited();

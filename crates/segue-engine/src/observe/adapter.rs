@@ -106,5 +106,6 @@ const fn status_of(outcome: &TaskOutcome) -> &'static str {
         TaskOutcome::Failed { .. } => Status::Failed.as_str(),
         TaskOutcome::Cancelled { .. } => Status::Cancelled.as_str(),
         TaskOutcome::Lost { .. } => "LOST",
+        TaskOutcome::Waiting { .. } => Status::Waiting.as_str(),
     }
 }

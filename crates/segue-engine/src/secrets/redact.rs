@@ -6,6 +6,7 @@ use segue_core::{
     outcome::{TaskError, TaskOutcome},
     payload::Payload,
     ports::{Progress, ProgressSink},
+    question::Question,
 };
 use serde_json::Value;
 
@@ -51,8 +52,23 @@ impl Redactor {
             },
             TaskOutcome::Failed { error, usage } => TaskOutcome::Failed { error: self.error(error), usage },
             TaskOutcome::Cancelled { usage } => TaskOutcome::Cancelled { usage },
-            TaskOutcome::Lost { by, message } => TaskOutcome::Lost { by, message: self.text(&message).into_owned() },
+            TaskOutcome::Lost { by, message, usage } => {
+                TaskOutcome::Lost { by, message: self.text(&message).into_owned(), usage }
+            }
+            TaskOutcome::Waiting { question, usage } => {
+                TaskOutcome::Waiting { question: self.question(question), usage }
+            }
         }
+    }
+
+    fn question(&self, mut question: Question) -> Question {
+        question.prompt = self.text(&question.prompt).into_owned();
+        question.resume = self.value(&question.resume).into_owned();
+        for item in &mut question.items {
+            item.value = self.value(&item.value).into_owned();
+            item.schema = item.schema.take().map(|schema| self.value(&schema).into_owned());
+        }
+        question
     }
 
     fn payload(&self, payload: Payload) -> Payload {
@@ -217,9 +233,10 @@ mod tests {
 
         let error = TaskError::new(segue_core::outcome::ErrorKind::User, "m hunter22").with_detail(json!(["hunter22"]));
         let failed = redactor.outcome(TaskOutcome::Failed { error, usage: Default::default() });
-        let lost = redactor
-            .outcome(TaskOutcome::Lost { by: segue_core::outcome::Loss::Worker, message: "hunter22".to_owned() });
-        for outcome in [failed, lost] {
+        let lost = redactor.outcome(TaskOutcome::lost(segue_core::outcome::Loss::Worker, "hunter22"));
+        let question = Question::open("? hunter22", json!(["hunter22"]), json!({ "token": "hunter22" }));
+        let waiting = redactor.outcome(TaskOutcome::Waiting { question, usage: Default::default() });
+        for outcome in [failed, lost, waiting] {
             let text = format!("{outcome:?}");
             assert!(!text.contains("hunter22") && text.contains("[secret K]"), "{text}");
         }

@@ -75,7 +75,7 @@ impl Completion {
             model_calls: 1,
             input_tokens: self.prompt_tokens,
             output_tokens: self.answer_tokens,
-            cached_input_tokens: 0,
+            ..Usage::default()
         }
     }
 

@@ -298,7 +298,7 @@ async fn a_loss_harms_nobody_else(cases: &AdapterCases) {
         let lost = async {
             let (invocation, controls) = case.invocation(&format!("lost-{index}"), 1);
             match execute(cases, invocation, &controls).await {
-                TaskOutcome::Lost { by, message } => {
+                TaskOutcome::Lost { by, message, .. } => {
                     assert_eq!(by, Loss::Worker, "{case:?}: {message}");
                     assert!(!message.is_empty(), "{case:?} does not say how it was lost");
                 }

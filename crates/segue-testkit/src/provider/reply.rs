@@ -151,7 +151,7 @@ impl Reply {
     #[must_use]
     pub fn with_usage(mut self, input_tokens: u64, output_tokens: u64) -> Self {
         let model_calls = u64::from(self.status == 200 && self.end != End::Nothing);
-        self.usage = Usage { model_calls, input_tokens, output_tokens, cached_input_tokens: 0 };
+        self.usage = Usage { model_calls, input_tokens, output_tokens, ..Usage::default() };
         self
     }
 

@@ -372,7 +372,7 @@ impl Attempt<'_> {
             message.push_str("; it last said: ");
             message.push_str(&last_words);
         }
-        TaskOutcome::Lost { by: Loss::Worker, message }
+        TaskOutcome::lost(Loss::Worker, message)
     }
 }
 

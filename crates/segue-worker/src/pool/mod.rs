@@ -291,7 +291,7 @@ impl Seat {
 }
 
 fn lost(message: String) -> TaskOutcome {
-    TaskOutcome::Lost { by: Loss::Worker, message }
+    TaskOutcome::lost(Loss::Worker, message)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -7,12 +7,15 @@ use std::{
 
 use futures_channel::mpsc;
 
-use super::{MemoryStats, blobs::Blobs};
+use super::{MemoryStats, blobs::Blobs, checkpoints::Checkpoints};
 use crate::{
     event::{Event, EventKind},
     ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
     payload::Payload,
-    ports::{Cached, Deployment, OwnerProof, Request, RunRow, StoreError, TaskRow, WaitingTask, WorkflowVersion},
+    ports::{
+        Cached, CallKey, Deployment, OwnerProof, RecordedCall, Request, RunRow, StoreError, TaskRow, WaitingTask,
+        WorkflowVersion,
+    },
     status::Status,
     time::Timestamp,
 };
@@ -31,6 +34,8 @@ pub(super) struct State {
     pub(super) cache: BTreeMap<Arc<str>, (Cached, Option<Timestamp>)>,
     /// The tasks that wait: since when, whose, and their place among its tasks.
     waiting: BTreeSet<(Timestamp, RunId, usize)>,
+    pub(super) calls: BTreeMap<CallKey, RecordedCall>,
+    pub(super) checkpoints: Checkpoints,
     pub(super) engines: BTreeMap<EngineId, (OwnerProof, Timestamp)>,
     pub(super) last_request: i64,
     pub(super) signals: Vec<mpsc::Sender<RunId>>,
@@ -155,6 +160,9 @@ impl State {
         self.live.remove(&run_id);
         self.keys.retain(|_, owner| *owner != run_id);
         self.waiting.retain(|(_, owner, _)| *owner != run_id);
+        self.calls.retain(|key, _| key.run_id != run_id);
+        let threads = format!("{run_id}/");
+        self.checkpoints.delete_threads(|thread| thread.starts_with(&threads));
         serde_json::to_vec(&run.events).expect("events can be written as JSON").len() as u64
     }
 

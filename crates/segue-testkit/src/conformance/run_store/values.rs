@@ -23,7 +23,13 @@ fn failure() -> TaskError {
 }
 
 fn usage() -> Usage {
-    Usage { model_calls: 1, input_tokens: u64::MAX >> 12, output_tokens: 3, cached_input_tokens: 4 }
+    Usage {
+        model_calls: 1,
+        input_tokens: u64::MAX >> 12,
+        output_tokens: 3,
+        cached_input_tokens: 4,
+        cost_nanousd: 123_456_789,
+    }
 }
 
 /// Every event of the vocabulary, with all its fields.
