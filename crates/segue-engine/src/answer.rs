@@ -117,8 +117,8 @@ pub async fn answer(
 fn signed(state: &Run, to: &Address, mut data: Value, by: Option<&str>) -> Value {
     let asks_a_person = match to {
         Address::Task(task) => {
-            use segue_core::event::Waiting::{Approval, Failure};
-            matches!(state.waits_for(task), Some(Approval { .. } | Failure { .. }))
+            use segue_core::event::Waiting::{Approval, Failure, Question};
+            matches!(state.waits_for(task), Some(Approval { .. } | Failure { .. } | Question { .. }))
         }
         Address::Event(_) => false,
     };

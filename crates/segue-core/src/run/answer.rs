@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Address, Rejected, Run, TaskIx, Timer, pause::check_decision, question::check_answers};
+use super::{
+    Address, Rejected, Run, TaskIx, Timer,
+    pause::check_decision,
+    question::{check_answers, rejects},
+};
 use crate::{
     event::{Event, EventKind, Waiting},
     ids::TaskId,
@@ -176,6 +180,10 @@ impl Run {
         }
         if let Some(Waiting::Question { .. }) = waiting {
             // The next attempt needs no fact but the answer itself.
+            if let Some(said) = data.value().and_then(|data| data.as_object()).filter(|said| rejects(said)) {
+                let error = said_no(&Value::Object(said.clone()));
+                self.conclude(events, ix, Err(error), now);
+            }
             return;
         }
         let rejects = data.value().and_then(|data| data.get("decision")).is_some_and(|decision| decision == "reject");
@@ -189,12 +197,7 @@ impl Run {
         let result = match approval.on_reject {
             ApprovalRejection::Continue => Ok(data),
             ApprovalRejection::Fail if planted!(TakesNoForYes) => Ok(data),
-            ApprovalRejection::Fail => {
-                let by = data.value().and_then(|data| data.get("by")?.as_str().map(str::to_owned));
-                let message = format!("{} said no", by.as_deref().unwrap_or("somebody"));
-                let detail = data.value().map(|data| Value::clone(data)).unwrap_or_default();
-                Err(TaskError::new(ErrorKind::Rejected, message).with_detail(detail))
-            }
+            ApprovalRejection::Fail => Err(said_no(data.value().map_or(&Value::Null, |data| data))),
         };
         self.conclude(events, ix, result, now);
     }
@@ -228,4 +231,10 @@ impl Run {
             _ => self.conclude(events, ix, late(), now),
         }
     }
+}
+
+/// The failure that a person's no is.
+fn said_no(answer: &Value) -> TaskError {
+    let by = answer.get("by").and_then(Value::as_str).unwrap_or("somebody");
+    TaskError::new(ErrorKind::Rejected, format!("{by} said no")).with_detail(answer.clone())
 }

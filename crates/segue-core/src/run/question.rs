@@ -16,8 +16,18 @@ use crate::{
 };
 
 /// Gives an answer in the words of the log, `{"answers": {id: value}, …}`, if it says all that is asked. One that is asked
-/// for a single thing may say `{"answer": value}` instead, or fill in a form.
+/// for a single thing may say `{"answer": value}` instead, or fill in a form. With `{"decision": "reject"}`
+/// the task fails.
 pub(super) fn check_answers(question: &Question, mut said: Map<String, Value>) -> Result<Value, Vec<Diagnostic>> {
+    if rejects(&said) {
+        let answers = ["answers", ANSWER, "form"].into_iter().find(|name| said.contains_key(*name));
+        return match answers {
+            Some(name) => {
+                Err(vec![Diagnostic::error("bad-answer", &format!("/{name}"), "who rejects gives no answers")])
+            }
+            None => Ok(Value::Object(said)),
+        };
+    }
     let problem = |path: String, message: String| Diagnostic::error("bad-answer", &path, message);
     let given = match (said.remove("answers"), said.remove(ANSWER), said.remove("form")) {
         (Some(Value::Object(given)), None, None) | (None, None, Some(Value::Object(given))) => given,
@@ -62,6 +72,11 @@ pub(super) fn check_answers(question: &Question, mut said: Map<String, Value>) -
     Ok(Value::Object(said))
 }
 
+/// Somebody would rather have the task fail than answer it.
+pub(super) fn rejects(said: &Map<String, Value>) -> bool {
+    said.get("decision").is_some_and(|decision| decision == "reject")
+}
+
 fn escaped(id: &str) -> String {
     id.replace('~', "~0").replace('/', "~1")
 }
@@ -96,6 +111,9 @@ impl Run {
 
     /// `task.signaled` to a question: the next attempt may start.
     pub(super) fn take_answers(&mut self, ix: TaskIx, data: &Payload) {
+        if data.value().and_then(|data| data.as_object()).is_some_and(rejects) {
+            return;
+        }
         let Some(Waiting::Question { question, .. }) = self.task_mut(ix).waiting.take() else { return };
         let answers = data.value().and_then(|data| data.get("answers")?.as_object().cloned()).unwrap_or_default();
         let answers: BTreeMap<String, Value> = answers.into_iter().collect();

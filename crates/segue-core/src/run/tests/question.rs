@@ -85,6 +85,17 @@ fn who_is_stopped_asks_no_more() {
 }
 
 #[test]
+fn a_person_may_let_it_fail() {
+    let mut world = one();
+    ask(&mut world, "a", Question::open("Good?", Value::Null, Value::Null));
+    assert_eq!(say(&mut world, "a", json!({ "decision": "reject", "answer": 1 })), Err(Rejected::BadAnswer));
+    say(&mut world, "a", json!({ "decision": "reject", "by": "ada" })).expect("an answer");
+    story(&world, "started:a@1 waiting:a@1 run.waiting signaled:a failed:a skipped:b run.failed");
+    let EventKind::RunFailed { error } = world.last() else { panic!("{}", world.story()) };
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Rejected, "ada said no"));
+}
+
+#[test]
 fn answers_of_models_outlive_what_says_nothing_about_them() {
     let mut world = World::new(json!([{ "id": "a", "retry_policy": { "max_attempts": 9, "jitter": "none" } }]));
     let since = |world: &World| world.run.answers_since(&"a".into());
