@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol
 
@@ -50,6 +52,10 @@ class Failure(Exception):
         self.message = message
         self.retryable = kind in RETRYABLE if retryable is None else retryable
         self.retry_after_ms = retry_after_ms
+
+
+class EngineError(Exception):
+    """What the engine was asked, it did not do. It changed nothing that can be told."""
 
 
 class Stopped(Exception):
@@ -129,9 +135,12 @@ class Start:
     base_dir: str | None
     deadline_ms: int | None
     heartbeat_ms: int
+    context: dict[str, Any] = field(default_factory=dict)
     resume: Resume | None = None
     stream: bool = False
+    """Does somebody listen, so that chunks are worth their cost?"""
     thread: str | None = None
+    """The name of this task's checkpoints, the same in all its attempts."""
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> Start:
@@ -164,6 +173,7 @@ class Start:
             base_dir=get("base_dir", str, None),
             deadline_ms=get("deadline_ms", int, None),
             heartbeat_ms=get("heartbeat_ms", int, 5000),
+            context=get("context", dict, {}),
             resume=Resume(resume.get("token"), resume["answers"]) if resume else None,
             stream=get("stream", bool, False),
             thread=get("thread", str, None),
@@ -192,7 +202,14 @@ class Context(Protocol):
         """A piece of a model's answer, for whoever listens; nothing where nobody does. What comes quickly is joined."""
 
     def ask(self, question: Question) -> NoReturn:
-        """Ends the attempt, and with it the process, by asking. From any thread; never returns."""
+        """Ends the attempt, and with it the process, by asking. From any thread; never returns. Not for attempts that
+        share a process: they raise `Waiting`."""
+
+    def rpc(self, op: str, args: dict[str, Any]) -> Future[Any]:
+        """Asks the engine; calls are carried out in order. `EngineError` if it refuses or fails."""
+
+    def on_stop(self, act: Callable[[], object]) -> None:
+        """Has `act` called, from any thread, when the attempt is to stop; at once if it is so already."""
 
     def log(self, level: str, line: str) -> None:
         """A line for the attempt's log."""
@@ -230,7 +247,17 @@ class Adapter(Protocol):
         """Imports the framework, in the zygote. Starts no thread. Any exception: it cannot be loaded."""
 
     def run(self, context: Context) -> Any:
-        """Carries out an attempt, in its own process, and returns its output, any JSON value."""
+        """Carries out an attempt, in its own process, and returns its output, any JSON value; or raises `Waiting`."""
 
     def classify(self, error: BaseException) -> Failure:
         """What an exception that `run` let through means."""
+
+
+class SharedAdapter(Adapter, Protocol):
+    """A framework whose attempts may be tasks of one loop."""
+
+    async def run_shared(self, context: Context) -> Any:
+        """As `run`, on the loop that it shares with others: it is cancelled to stop it, and does not block."""
+
+    def stale(self) -> str | None:
+        """Why this process shall take no more attempts: code that it has loaded is another one on the disk now."""

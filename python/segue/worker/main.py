@@ -1,4 +1,4 @@
-"""The worker's program: `python -I -u …/segue/worker/main.py --socket PATH [--adapter NAME]`.
+"""The worker's program: `python -I -u …/segue/worker/main.py --socket PATH [--adapter NAME] [--mode process|shared]`.
 
 It is run as a file, from a folder that need not be installed anywhere, so it finds its own package first.
 """
@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 import traceback
-from typing import Final
+from typing import Any, Final
 
 if not __package__:
     _FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -25,6 +25,7 @@ if not __package__:
 
 from segue.worker import processes, protocol
 from segue.worker.adapter import Adapter, Loaded
+from segue.worker.host import Host
 from segue.worker.zygote import Zygote
 
 EXIT_USAGE: Final = 2
@@ -38,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="segue-worker", description="Segue's Python worker; started by the engine.")
     parser.add_argument("--socket", required=True, metavar="PATH", help="the engine's Unix socket")
     parser.add_argument("--adapter", default="crewai", metavar="NAME", help="the framework to load")
+    parser.add_argument("--mode", default="process", choices=("process", "shared"), help="a process an attempt, or not")
     arguments = parser.parse_args()
     token = os.environ.pop(TOKEN_VARIABLE, "")
     if not token:
@@ -54,12 +56,16 @@ def main() -> int:
         os.setsid()
     processes.adopt_orphans()
     try:
-        adapter, loaded = _load(arguments.adapter)
+        adapter, loaded = _load(arguments.adapter, arguments.mode)
     except BaseException as error:
         channel.send(_load_error(arguments.adapter, token, error))
         return EXIT_LOAD
     with contextlib.suppress(OSError):
-        channel.send(_hello(adapter.name, token, loaded))
+        hello = _hello(adapter.name, token, loaded)
+        if arguments.mode == "shared":
+            channel.send({**hello, "mode": "shared"})
+            Host(channel, arguments.socket, adapter).run()
+        channel.send(hello)
         return Zygote(channel, arguments.socket, adapter).run()
     return 0
 
@@ -69,11 +75,13 @@ def _refuse(message: str) -> int:
     return EXIT_USAGE
 
 
-def _load(name: str) -> tuple[Adapter, Loaded]:
+def _load(name: str, mode: str) -> tuple[Any, Loaded]:
     """Imports the framework. What is in memory then is shared by all attempts, so it is frozen for the collector."""
     adapter: Adapter = importlib.import_module(f"segue.adapters.{name}").adapter()
+    if mode == "shared" and not hasattr(adapter, "run_shared"):
+        raise RuntimeError(f"{name} cannot share a process")
     loaded = adapter.load()
-    if threading.active_count() != 1:
+    if mode == "process" and threading.active_count() != 1:
         names = ", ".join(sorted(thread.name for thread in threading.enumerate()))
         raise RuntimeError(
             f"importing {name} started threads ({names}); a process with threads cannot be forked safely"

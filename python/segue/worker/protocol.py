@@ -10,9 +10,9 @@ from typing import Any, Final
 
 VERSION: Final = 1
 LINE_BYTES_MAX: Final = 1 << 20
-"""Of every type but the two below."""
+"""Of every type but those below."""
 LONG_LINE_BYTES_MAX: Final = 64 << 20
-LONG_TYPES: Final = frozenset({"start", "result"})
+LONG_TYPES: Final = frozenset({"start", "result", "rpc", "rpc_ok"})
 DEPTH_MAX: Final = 100
 """Of nesting: what parsers on the other side take without complaint."""
 
@@ -87,14 +87,39 @@ def decode(line: bytes) -> Message:
     return message
 
 
+class Lines:
+    """Whole lines out of pieces."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._searched = 0
+
+    def take(self, chunk: bytes) -> list[Message]:
+        """The messages that this piece completes. Raises `ProtocolError` for what is none."""
+        self._received += chunk
+        return [decode(line) for line in self._whole()]
+
+    def _whole(self) -> Iterator[bytes]:
+        while True:
+            end = self._received.find(b"\n", self._searched)
+            if end < 0:
+                self._searched = len(self._received)
+                if self._searched >= LONG_LINE_BYTES_MAX:
+                    raise ProtocolError("a line without an end")
+                return
+            line = bytes(self._received[: end + 1])
+            del self._received[: end + 1]
+            self._searched = 0
+            yield line
+
+
 class Channel:
     """A connection to the engine: whole lines out, from any thread; whole lines in, from one."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._send_lock = threading.Lock()
-        self._received = bytearray()
-        self._searched = 0
+        self._lines = Lines()
 
     @classmethod
     def connect(cls, path: str) -> Channel:
@@ -131,18 +156,4 @@ class Channel:
             return None
         if not chunk:
             return None
-        self._received += chunk
-        return [decode(line) for line in self._whole_lines()]
-
-    def _whole_lines(self) -> Iterator[bytes]:
-        while True:
-            end = self._received.find(b"\n", self._searched)
-            if end < 0:
-                self._searched = len(self._received)
-                if self._searched >= LONG_LINE_BYTES_MAX:
-                    raise ProtocolError("a line without an end")
-                return
-            line = bytes(self._received[: end + 1])
-            del self._received[: end + 1]
-            self._searched = 0
-            yield line
+        return self._lines.take(chunk)

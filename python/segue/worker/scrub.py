@@ -47,6 +47,11 @@ class Scrubber:
         known |= {json.dumps(value)[1:-1] for value in known}
         self._known = sorted(known, key=len, reverse=True)
 
+    def add(self, secret: str) -> None:
+        """Adds one that is in no variable."""
+        self._given.add(secret)
+        self.learn({})
+
     def text(self, value: str, length_min: int = _LENGTH_MIN) -> str:
         """The text without secrets."""
         for secret in self._known:
@@ -55,7 +60,10 @@ class Scrubber:
         return value
 
     def message(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The message without secrets. Its structure (type, kind, ids, the token of a hello) stays."""
+        """The message without secrets. Its structure (type, kind, ids, the token of a hello) stays, and so do calls:
+        what the engine is asked to keep comes back."""
+        if message.get("type") == "rpc":
+            return message
         length_min = _LENGTH_MIN_IN_RESULTS if message.get("type") == "result" else _LENGTH_MIN
         return {
             name: value if name in _STRUCTURE else self._value(value, length_min) for name, value in message.items()
