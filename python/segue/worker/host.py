@@ -126,12 +126,10 @@ class Host:
                 self._end()
 
     def _spawn(self, message: protocol.Message) -> None:
-        spawn_id, token = message.get("spawn_id"), message.get("token")
-        refusal: str | None = "spawn.spawn_id and spawn.token: texts expected"
-        if isinstance(spawn_id, str) and isinstance(token, str) and spawn_id and token:
-            refusal = self._refusal(spawn_id)
+        spawn_id, token = str(message.get("spawn_id") or ""), str(message.get("token") or "")
+        refusal = self._refusal(spawn_id) if spawn_id and token else "spawn.spawn_id and spawn.token: texts expected"
         if refusal is not None:
-            self._channel.send({"type": "spawn_failed", "spawn_id": str(spawn_id), "message": refusal})
+            self._channel.send({"type": "spawn_failed", "spawn_id": spawn_id, "message": refusal})
             return
         with self._lock:
             self._ids.add(spawn_id)
