@@ -6,6 +6,7 @@
 //! * [`run`]: the kernel. `handle` decides, `apply` folds a fact, `owed` says what the world still has to do.
 //! * [`event`]: the facts. The log, the bus and every interface show the same ones.
 //! * [`ports`]: what the kernel's shell needs from outside, as traits with documented promises.
+//! * [`problems`]: what an adapter finds wrong with a node's inputs and hints, in one form for documents and attempts.
 //! * [`memory`]: the ports' implementations in memory.
 
 pub mod event;
@@ -16,6 +17,7 @@ pub mod outcome;
 pub mod payload;
 pub mod plan;
 pub mod ports;
+pub mod problems;
 pub mod question;
 pub mod run;
 pub mod spec;

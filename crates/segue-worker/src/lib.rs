@@ -2,7 +2,6 @@
 //!
 //! * [`contain`]: starts a process so that it and everything it starts can be ended; bounded capture of what it prints.
 //! * [`process`]: the `process.run` handler: one program, without a shell.
-//! * [`problems`]: what is wrong with a node's inputs and hints, in one form for documents and attempts.
 //! * [`protocol`]: the messages between the engine and its Python workers (`docs/reference/worker-protocol.md`).
 //! * [`pool`]: the Python workers: one warm *zygote* an environment, one forked process an attempt.
 //! * [`environment`]: which Python runs them; makes a managed environment from a pinned lock where there is none.
@@ -13,6 +12,7 @@
 pub mod contain;
 pub mod environment;
 pub mod pool;
-pub mod problems;
 pub mod process;
 pub mod protocol;
+
+pub use segue_core::problems;

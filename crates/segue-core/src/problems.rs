@@ -1,11 +1,12 @@
 //! What an adapter finds wrong with a node's inputs or hints: once for diagnostics of the document, once for the error
 //! of an attempt, in the same words.
 
-use segue_core::{
+use serde_json::{Map, Value};
+
+use crate::{
     outcome::{ErrorKind, TaskError},
     spec::Diagnostic,
 };
-use serde_json::{Map, Value};
 
 /// One thing that is wrong: where, what, and the cure.
 #[derive(Debug, Clone)]
