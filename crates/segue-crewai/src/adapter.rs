@@ -156,7 +156,7 @@ impl CrewaiAdapter {
     async fn zygote(&self, wanted: &Wanted) -> Result<ZygoteSpec, TaskError> {
         let environment = self.environments.resolve(&Framework::CREWAI, wanted).await.map_err(load)?;
         let program = self.environments.worker_program().map_err(load)?;
-        Ok(ZygoteSpec { python: environment.python, program, adapter: HINTS.to_owned() })
+        Ok(ZygoteSpec::process(environment.python, program, HINTS))
     }
 
     async fn carry_out(&self, invocation: &Invocation) -> Result<TaskOutcome, TaskError> {
@@ -184,6 +184,7 @@ impl CrewaiAdapter {
             env: self.environment(&hints, endpoint.as_ref()),
             cwd: project.or_else(|| base_dir.map(Path::to_owned)).unwrap_or_else(std::env::temp_dir),
             storage_variable: Some("CREWAI_STORAGE_DIR"),
+            checkpoints: None,
         };
         let outcome = self.pool.execute(&zygote, order, invocation).await;
         drop(endpoint);
@@ -297,6 +298,7 @@ fn start(invocation: &Invocation, hints: &Hints<'_>, rehearsal: Option<&Rehearsa
     start.provider = rehearsal.map(|endpoint| Provider {
         base_url: Some(endpoint.base_url.clone()),
         api_key_env: Some(MODEL_KEY.to_owned()),
+        api_key: None,
     });
     start
 }

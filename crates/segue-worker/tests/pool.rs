@@ -43,11 +43,8 @@ impl Villain {
         }
         let villain = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/villain.py");
         fs::copy(villain, bundle.path().join("segue/adapters/villain.py")).unwrap();
-        let spec = ZygoteSpec {
-            python: PathBuf::from("python3"),
-            program: bundle.path().join("segue/worker/main.py"),
-            adapter: "villain".to_owned(),
-        };
+        let program = bundle.path().join("segue/worker/main.py");
+        let spec = ZygoteSpec::process(PathBuf::from("python3"), program, "villain");
         Self { pool: Pool::new(options), spec, mark, bundle }
     }
 
@@ -87,7 +84,13 @@ impl Adapter for Villain {
         let mut start = Start::of(&invocation);
         start.heartbeat_ms = 200;
         let env = BTreeMap::from([("CASE".to_owned(), Some(self.mark.clone()))]);
-        let order = AttemptOrder { start, env, cwd: std::env::temp_dir(), storage_variable: Some("VILLAIN_STORAGE") };
+        let order = AttemptOrder {
+            start,
+            env,
+            cwd: std::env::temp_dir(),
+            storage_variable: Some("VILLAIN_STORAGE"),
+            checkpoints: None,
+        };
         self.pool.execute(&self.spec, order, &invocation).await
     }
 

@@ -1,19 +1,24 @@
 //! The pool of Python workers.
 //!
-//! One *zygote* for each Python environment and framework imports the framework once and forks one process an attempt
-//! ([`crate::protocol`]). Only the death of a process is a real cancel or timeout of a crew, and a fork of a warm parent
-//! costs a tenth of a fresh import.
+//! One *zygote* for each Python environment and framework imports the framework once ([`crate::protocol`]). In mode
+//! [`Mode::Process`] it forks one process an attempt: only the death of a process is a real cancel or timeout of a crew,
+//! and a fork of a warm parent costs a tenth of a fresh import. In mode [`Mode::Shared`] it is a *host*, whose attempts are
+//! tasks of its asyncio loop: hundreds at a time, each at the cost of some milliseconds.
 //!
 //! * An attempt answers once. What ends without an answer, breaks the protocol, falls silent or cannot be started is
 //!   [`TaskOutcome::Lost`]; its neighbours go on.
 //! * A zygote that dies takes its attempts with it; the next attempt starts another, with a growing pause when that
 //!   happens again and again. It is replaced when it has become old or large, and ended when nobody needs it.
+//! * A host whose loop is blocked or silent is killed. One in which an attempt does not end is *dirty*: it takes no more,
+//!   its other attempts finish, within a limit, and it is killed; meanwhile another one takes its place.
 //! * [`Pool::execute`] returns when everything the attempt had started is over; dropping it kills. [`Pool::shutdown`],
 //!   or dropping the pool, leaves no process, no socket and no folder.
 
 mod attempt;
+mod calls;
 mod door;
 mod streams;
+mod supervisor;
 mod wire;
 mod zygote;
 
@@ -30,7 +35,7 @@ use std::{
 
 use segue_core::{
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
-    ports::Invocation,
+    ports::{CheckpointStore, Invocation},
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +44,7 @@ use self::{
     door::Door,
     zygote::{Ready, Zygote, ZygoteEnd},
 };
+pub use crate::protocol::Mode;
 use crate::protocol::{Start, ZygoteHello};
 
 /// How often an attempt that was not even forked is given to another zygote.
@@ -46,8 +52,8 @@ const SPAWN_TRIES_MAX: u32 = 3;
 /// The longest pause before a zygote that keeps dying is started again.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// Which zygote: a Python and what it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Which zygote: a Python, what it runs, and how.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ZygoteSpec {
     /// The interpreter of the environment.
     pub python: PathBuf,
@@ -55,27 +61,55 @@ pub struct ZygoteSpec {
     pub program: PathBuf,
     /// The framework: `crewai`.
     pub adapter: String,
+    /// How it carries attempts.
+    pub mode: Mode,
+    /// Over the short list of variables that every process gets. May hold secrets: it is not shown.
+    pub env: BTreeMap<String, String>,
+    /// The folder it starts in; without one, a folder of the pool's.
+    pub cwd: Option<PathBuf>,
+}
+
+impl ZygoteSpec {
+    /// One that forks its attempts.
+    pub fn process(python: PathBuf, program: PathBuf, adapter: impl Into<String>) -> Self {
+        Self { python, program, adapter: adapter.into(), mode: Mode::Process, env: BTreeMap::new(), cwd: None }
+    }
+}
+
+impl std::fmt::Debug for ZygoteSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ZygoteSpec")
+            .field("python", &self.python)
+            .field("adapter", &self.adapter)
+            .field("mode", &self.mode)
+            .field("cwd", &self.cwd)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An attempt for the pool.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AttemptOrder {
     /// What it is to do.
     pub start: Start,
     /// Its environment, over the short list that every process gets; `None` removes a variable. `TMPDIR`, if absent, is a
-    /// folder of this attempt alone, removed after it.
+    /// folder of this attempt alone, removed after it. In a host it has none of its own.
     pub env: BTreeMap<String, Option<String>>,
-    /// The folder it starts in.
+    /// The folder it starts in. In a host: the host's.
     pub cwd: PathBuf,
-    /// The variable that is to name a folder of this attempt alone, removed after it.
+    /// The variable that is to name a folder of this attempt alone, removed after it. In a host there is none.
     pub storage_variable: Option<&'static str>,
+    /// Keeps the checkpoints of its task.
+    pub checkpoints: Option<Arc<dyn CheckpointStore>>,
 }
 
 /// Bounds of the pool.
 #[derive(Debug, Clone)]
 pub struct PoolOptions {
-    /// Attempts that may live at once; further ones wait.
+    /// Attempts with processes of their own that may live at once; further ones wait.
     pub attempts_max: usize,
+    /// Attempts in hosts that may live at once; further ones wait.
+    pub guests_max: usize,
     /// How long a zygote may take to import its framework.
     pub hello_within: Duration,
     /// How long an attempt may take from its order to its connection.
@@ -90,6 +124,16 @@ pub struct PoolOptions {
     pub age_max: Duration,
     /// A zygote with more resident memory is replaced when it is idle.
     pub memory_bytes_max: u64,
+    /// A host that has begun so many attempts is replaced.
+    pub guests_total_max: u64,
+    /// How long a host may give no sign of life. Its beats come every second.
+    pub beat_within: Duration,
+    /// A host whose loop has been blocked for so long gets no more attempts.
+    pub lag_leave: Duration,
+    /// A host whose loop has been blocked for so long is killed.
+    pub lag_max: Duration,
+    /// How long a dirty host may live for the sake of its other attempts.
+    pub dirty_max: Duration,
 }
 
 impl Default for PoolOptions {
@@ -98,6 +142,7 @@ impl Default for PoolOptions {
         Self {
             // They wait for models most of the time; each costs 30 to 50 MB.
             attempts_max: (8 * cores).max(16),
+            guests_max: 512,
             hello_within: Duration::from_secs(120),
             connect_within: Duration::from_secs(60),
             silence_max: Duration::from_secs(120),
@@ -105,6 +150,11 @@ impl Default for PoolOptions {
             idle_max: Duration::from_secs(300),
             age_max: Duration::from_secs(3_600),
             memory_bytes_max: 1 << 30,
+            guests_total_max: 20_000,
+            beat_within: Duration::from_secs(30),
+            lag_leave: Duration::from_secs(10),
+            lag_max: Duration::from_secs(30),
+            dirty_max: Duration::from_secs(60),
         }
     }
 }
@@ -120,6 +170,7 @@ struct Shared {
     door: Mutex<Option<Arc<Door>>>,
     seats: Mutex<HashMap<ZygoteSpec, Seat>>,
     permits: Semaphore,
+    guests: Semaphore,
     stop: CancellationToken,
     attempts: AtomicU64,
 }
@@ -128,6 +179,8 @@ struct Shared {
 #[derive(Default)]
 struct Seat {
     current: Option<Arc<Zygote>>,
+    /// Hosts that take no more attempts and are not over yet.
+    leaving: Vec<Arc<Zygote>>,
     deaths_in_a_row: u32,
     not_before: Option<Instant>,
 }
@@ -138,6 +191,7 @@ impl Pool {
         let stop = CancellationToken::new();
         let shared = Shared {
             permits: Semaphore::new(options.attempts_max),
+            guests: Semaphore::new(options.guests_max),
             options,
             door: Mutex::default(),
             seats: Mutex::default(),
@@ -151,7 +205,11 @@ impl Pool {
     pub async fn execute(&self, spec: &ZygoteSpec, order: AttemptOrder, invocation: &Invocation) -> TaskOutcome {
         let cancelled = TaskOutcome::Cancelled { usage: Usage::default() };
         let prepare = async {
-            let permit = self.shared.permits.acquire().await.expect("the semaphore is never closed");
+            let permits = match spec.mode {
+                Mode::Process => &self.shared.permits,
+                Mode::Shared => &self.shared.guests,
+            };
+            let permit = permits.acquire().await.expect("the semaphore is never closed");
             (permit, self.shared.ready(spec).await)
         };
         let (_permit, mut ready) = tokio::select! {
@@ -201,7 +259,7 @@ impl Pool {
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
         let seats = std::mem::take(&mut *lock(&self.shared.seats));
-        for zygote in seats.into_values().filter_map(|seat| seat.current) {
+        for zygote in seats.into_values().flat_map(|seat| seat.leaving.into_iter().chain(seat.current)) {
             zygote.over().await;
         }
         lock(&self.shared.door).take();
@@ -236,12 +294,14 @@ impl Shared {
             let wait_until = {
                 let mut seats = lock(&self.seats);
                 let seat = seats.entry(spec.clone()).or_default();
-                if let Some(zygote) = seat.current.as_ref().filter(|zygote| !zygote.is_over()) {
+                if let Some(zygote) = seat.current.as_ref().filter(|zygote| !zygote.is_leaving()) {
                     return Ok((zygote.clone(), door));
                 }
                 if let Some(last) = seat.current.take() {
                     seat.remember_end(&last);
+                    seat.leaving.push(last);
                 }
+                seat.leaving.retain(|zygote| zygote.end().is_none());
                 match seat.not_before.filter(|time| *time > Instant::now()) {
                     Some(time) => time,
                     None => {

@@ -6,11 +6,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::protocol::{LINE_BYTES_MAX, LONG_LINE_BYTES_MAX};
+use crate::protocol::{LINE_BYTES_MAX, LONG_LINE_BYTES_MAX, ToAttempt};
 
 /// Why nothing more can be read from a connection.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub(super) async fn read_line(
     }
 }
 
-/// Reads a message. What is longer than an ordinary line must be a result.
+/// Reads a message.
 pub(super) fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, WireError> {
     // The position is told, the content is not: it may hold anything.
     serde_json::from_slice(line).map_err(|error| WireError::Garbage(format!("{} bytes, {error}", line.len())))
@@ -81,7 +81,7 @@ impl Incoming {
             self.lines.consume(length);
             if end.is_some() {
                 let line = std::mem::take(&mut self.begun);
-                if line.len() > LINE_BYTES_MAX && !is_result(&line) {
+                if line.len() > LINE_BYTES_MAX && !may_be_long(&line) {
                     return Err(WireError::TooLong(LINE_BYTES_MAX));
                 }
                 return parse(&line).map(Some);
@@ -90,10 +90,10 @@ impl Incoming {
     }
 }
 
-/// Is the `type` of a long line `result`? Reads no more than the line's start; the worker writes `type` first.
-fn is_result(line: &[u8]) -> bool {
+/// Is the `type` of a long line one that may be long? Reads no more than the line's start; the worker writes `type` first.
+fn may_be_long(line: &[u8]) -> bool {
     let start: String = String::from_utf8_lossy(&line[..64.min(line.len())]).split_whitespace().collect();
-    start.starts_with(r#"{"type":"result""#)
+    [r#"{"type":"result""#, r#"{"type":"rpc""#].iter().any(|beginning| start.starts_with(beginning))
 }
 
 /// The sending half.
@@ -115,21 +115,27 @@ fn to_line(message: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
+/// A line, and whom to tell when it has been written.
+type Posted = (Vec<u8>, Option<oneshot::Sender<()>>);
+
 /// Sends what is put into it, in order, from a task of its own: so that the other side, when it does not read, keeps
 /// nobody waiting. Stops when it is dropped.
 pub(super) struct Outbox {
-    lines: mpsc::UnboundedSender<Vec<u8>>,
+    lines: mpsc::UnboundedSender<Posted>,
     _writing: AbortOnDropHandle<()>,
 }
 
 impl Outbox {
     pub(super) fn new(mut outgoing: Outgoing) -> Self {
-        let (lines, mut waiting) = mpsc::unbounded_channel::<Vec<u8>>();
+        let (lines, mut waiting) = mpsc::unbounded_channel::<Posted>();
         let writing = tokio::spawn(async move {
-            while let Some(line) = waiting.recv().await {
+            while let Some((line, written)) = waiting.recv().await {
                 if outgoing.0.write_all(&line).await.is_err() {
                     // The reading half sees the end too, and tells.
                     return;
+                }
+                if let Some(written) = written {
+                    let _ = written.send(());
                 }
             }
         });
@@ -139,7 +145,29 @@ impl Outbox {
     /// Queues a message. Fails only if it cannot be written at all.
     pub(super) fn send(&self, message: &impl Serialize) -> io::Result<()> {
         // A closed queue means a broken connection, see above.
-        let _ = self.lines.send(to_line(message)?);
+        let _ = self.lines.send((to_line(message)?, None));
         Ok(())
+    }
+
+    /// For answers that are not to pile up.
+    pub(super) fn replies(&self) -> Replies {
+        Replies(self.lines.clone())
+    }
+}
+
+/// Sends answers, each when the one before it has left.
+pub(super) struct Replies(mpsc::UnboundedSender<Posted>);
+
+impl Replies {
+    /// Returns when the answer has been written, or never will be. One that is too long is replaced by an error.
+    pub(super) async fn send(&self, answer: &ToAttempt) {
+        let line = to_line(answer).or_else(|error| match answer {
+            ToAttempt::RpcOk { id, .. } => to_line(&ToAttempt::RpcError { id: *id, message: error.to_string() }),
+            _ => Err(error),
+        });
+        let Ok(line) = line else { return };
+        let (written, is_written) = oneshot::channel();
+        let _ = self.0.send((line, Some(written)));
+        let _ = is_written.await;
     }
 }

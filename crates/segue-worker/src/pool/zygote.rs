@@ -1,41 +1,30 @@
-//! One zygote: its process, its connection, the attempts it has forked.
+//! One zygote as the pool and its attempts see it. What sees to its process is the supervisor.
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     io,
     sync::{Arc, Mutex, OnceLock},
-    time::Duration,
 };
 
-use segue_core::{
-    outcome::{ErrorKind, TaskError},
-    ports::{Progress, ProgressSink},
-};
-use serde_json::json;
+use segue_core::outcome::{ErrorKind, TaskError};
 use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    sync::{Notify, mpsc, watch},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     PoolOptions, ZygoteSpec,
-    door::{Connection, Door, Expectation, random_token},
+    door::{Door, random_token},
     lock,
-    wire::{Incoming, Outbox},
+    supervisor::Supervisor,
+    wire::Outbox,
 };
 use crate::{
-    contain::{Contained, Launch, LogFlow, MARK_VARIABLE, Tail, forward_lines, resident_bytes, scrubbed_environment},
-    protocol::{FromZygote, Opening, Spawn, TOKEN_VARIABLE, ToZygote, ZygoteHello, ZygoteOpening},
+    contain::{InnerMark, Launch, MARK_VARIABLE, OuterMark, scrubbed_environment},
+    protocol::{FromZygote, Mode, Spawn, TOKEN_VARIABLE, ToZygote, ZygoteHello},
 };
-
-/// How long a zygote may take to leave when it has nothing to do.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// What a process that has ended may still have in its socket is read for so long.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
-/// How often a zygote's age, size and idleness are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-const STDERR_TAIL_BYTES: usize = 4 * 1024;
 
 /// How a zygote ended.
 #[derive(Debug, Clone)]
@@ -51,7 +40,7 @@ pub(super) enum ZygoteEnd {
 #[derive(Debug, Clone)]
 enum State {
     Starting,
-    Ready(Arc<ZygoteHello>),
+    Ready,
     /// Takes no more attempts.
     Leaving,
     Over(ZygoteEnd),
@@ -72,17 +61,42 @@ pub(super) enum Notice {
 }
 
 pub(super) struct Zygote {
+    mode: Mode,
     state: watch::Sender<State>,
+    hello: OnceLock<ZygoteHello>,
     outbox: OnceLock<Outbox>,
     live: Mutex<Live>,
     /// Tells the supervisor to end it, with the reason.
     abandon: mpsc::UnboundedSender<String>,
-    mark: crate::contain::OuterMark,
+    /// Tells the supervisor that it may have nothing left to do.
+    pub(super) changed: Notify,
+    mark: OuterMark,
 }
 
 struct Live {
-    attempts: HashMap<String, mpsc::UnboundedSender<Notice>>,
+    attempts: HashMap<String, Entry>,
+    /// Attempts ever begun.
+    begun: u64,
     used_at: Instant,
+    /// Since when something in it runs on that was to be over.
+    dirty_since: Option<Instant>,
+}
+
+struct Entry {
+    notices: mpsc::UnboundedSender<Notice>,
+    /// It does not end by itself: it ends with its host.
+    is_given_up: bool,
+}
+
+/// What there is to do for a zygote, for its supervisor to judge.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// Attempts that are not given up.
+    pub(super) wanted: usize,
+    pub(super) given_up: usize,
+    pub(super) begun: u64,
+    pub(super) used_at: Instant,
+    pub(super) dirty_since: Option<Instant>,
 }
 
 impl Zygote {
@@ -93,42 +107,55 @@ impl Zygote {
         options: PoolOptions,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, TaskError> {
-        let token = random_token().map_err(|error| TaskError::new(ErrorKind::WorkerLost, error.to_string()))?;
+        let lost = |error: io::Error| TaskError::new(ErrorKind::WorkerLost, error.to_string());
+        let token = random_token().map_err(lost)?;
         let mut env = scrubbed_environment(&[] as &[&str]);
+        let mut folder = None;
+        if spec.mode == Mode::Shared {
+            let own = tempfile::Builder::new().prefix("host-").tempdir_in(door.folder()).map_err(lost)?;
+            env.insert("TMPDIR".into(), own.path().into());
+            folder = Some(own);
+        }
+        env.extend(spec.env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
         env.insert(TOKEN_VARIABLE.into(), token.clone().into());
-        let argv = vec![
-            spec.python.clone().into(),
-            "-I".into(),
-            "-u".into(),
-            spec.program.clone().into(),
-            "--socket".into(),
-            door.socket().into(),
-            "--adapter".into(),
-            spec.adapter.clone().into(),
-        ];
+        let mut argv: Vec<OsString> = vec![spec.python.clone().into(), "-I".into(), "-u".into()];
+        argv.extend([spec.program.clone().into(), "--socket".into(), door.socket().into()]);
+        argv.extend(["--adapter".into(), spec.adapter.clone().into()]);
+        if spec.mode != Mode::Process {
+            argv.extend(["--mode".into(), spec.mode.as_str().into()]);
+        }
         let expectation = door.expect(token);
-        let launch = Launch { argv, cwd: door.folder().to_owned(), env, stdin: false };
+        let cwd = spec.cwd.clone().unwrap_or_else(|| door.folder().to_owned());
+        let launch = Launch { argv, cwd, env, stdin: false };
         let process = launch.start().map_err(|error| TaskError::new(ErrorKind::Load, error.to_string()))?;
         let (abandon, abandoned) = mpsc::unbounded_channel();
-        let live = Live { attempts: HashMap::new(), used_at: Instant::now() };
+        let live = Live { attempts: HashMap::new(), begun: 0, used_at: Instant::now(), dirty_since: None };
         let zygote = Arc::new(Self {
+            mode: spec.mode,
             state: watch::Sender::new(State::Starting),
+            hello: OnceLock::new(),
             outbox: OnceLock::new(),
             live: Mutex::new(live),
             abandon,
+            changed: Notify::new(),
             mark: process.outer_mark(),
         });
-        let supervisor = Supervisor { zygote: zygote.clone(), options, stop, abandoned };
+        let supervisor = Supervisor::new(zygote.clone(), options, stop, abandoned, folder);
         tokio::spawn(supervisor.see_to(process, expectation));
         Ok(zygote)
+    }
+
+    pub(super) const fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Waits until it takes attempts or never will.
     pub(super) async fn ready(&self) -> Ready {
         let mut state = self.state.subscribe();
-        let state = state.wait_for(|state| matches!(state, State::Ready(_) | State::Over(_))).await;
+        let state = state.wait_for(|state| !matches!(state, State::Starting)).await;
         match &*state.expect("the zygote holds the sender") {
             State::Over(end) => Ready::Over(end.clone()),
+            // One that is leaving refuses by itself.
             _ => Ready::Yes,
         }
     }
@@ -141,14 +168,11 @@ impl Zygote {
     }
 
     pub(super) fn hello(&self) -> Option<ZygoteHello> {
-        match &*self.state.borrow() {
-            State::Ready(hello) => Some((**hello).clone()),
-            _ => None,
-        }
+        self.hello.get().cloned()
     }
 
     /// Will it take no more attempts?
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_leaving(&self) -> bool {
         matches!(&*self.state.borrow(), State::Leaving | State::Over(_))
     }
 
@@ -159,14 +183,23 @@ impl Zygote {
         }
     }
 
+    /// Why its attempts are lost with it.
+    pub(super) fn last_words(&self) -> String {
+        match self.end() {
+            Some(ZygoteEnd::Lost(message)) => message,
+            _ => "its Python worker was ended".to_owned(),
+        }
+    }
+
     /// Tells about an attempt from now on; `None` if it takes no more. The stream ends with the zygote.
     pub(super) fn register(&self, spawn_id: &str) -> Option<mpsc::UnboundedReceiver<Notice>> {
         let mut live = lock(&self.live);
-        if !matches!(&*self.state.borrow(), State::Ready(_)) {
+        if !matches!(&*self.state.borrow(), State::Ready) {
             return None;
         }
-        let (sender, receiver) = mpsc::unbounded_channel();
-        live.attempts.insert(spawn_id.to_owned(), sender);
+        let (notices, receiver) = mpsc::unbounded_channel();
+        live.attempts.insert(spawn_id.to_owned(), Entry { notices, is_given_up: false });
+        live.begun += 1;
         live.used_at = Instant::now();
         Some(receiver)
     }
@@ -176,12 +209,17 @@ impl Zygote {
         let mut live = lock(&self.live);
         live.attempts.remove(spawn_id);
         live.used_at = Instant::now();
+        drop(live);
+        self.changed.notify_one();
     }
 
-    /// Has an attempt forked, with a mark of its own within ours, which is given back.
-    pub(super) fn spawn(&self, mut spawn: Spawn) -> io::Result<crate::contain::InnerMark> {
-        let (value, mark) = self.mark.draw_inner();
-        spawn.env.insert(MARK_VARIABLE.to_owned(), Some(value));
+    /// Has an attempt begun. One that is a process gets a mark of its own within ours, which is given back.
+    pub(super) fn spawn(&self, mut spawn: Spawn) -> io::Result<Option<InnerMark>> {
+        let mark = spawn.place.as_mut().map(|place| {
+            let (value, mark) = self.mark.draw_inner();
+            place.env.insert(MARK_VARIABLE.to_owned(), Some(value));
+            mark
+        });
         self.send(&ToZygote::Spawn(spawn))?;
         Ok(mark)
     }
@@ -191,7 +229,36 @@ impl Zygote {
         let _ = self.send(&ToZygote::Kill { spawn_id: spawn_id.to_owned() });
     }
 
-    fn send(&self, message: &ToZygote) -> io::Result<()> {
+    /// Of a host: the attempt does not end although it should, and so the host has to.
+    pub(super) fn give_up(&self, spawn_id: &str) {
+        self.kill(spawn_id);
+        if let Some(entry) = lock(&self.live).attempts.get_mut(spawn_id) {
+            entry.is_given_up = true;
+        }
+        self.leave("an attempt in it did not end when it was told to", true);
+    }
+
+    /// Takes no more attempts from now on. `is_dirty`: there is something in it that will not end otherwise.
+    pub(super) fn leave(&self, why: &str, is_dirty: bool) {
+        let mut live = lock(&self.live);
+        if is_dirty {
+            live.dirty_since.get_or_insert_with(Instant::now);
+        }
+        let is_new = self.state.send_if_modified(|state| {
+            let is_ready = matches!(state, State::Ready);
+            if is_ready {
+                *state = State::Leaving;
+            }
+            is_ready
+        });
+        drop(live);
+        if is_new {
+            tracing::debug!(why, "a Python worker takes no more attempts");
+        }
+        self.changed.notify_one();
+    }
+
+    pub(super) fn send(&self, message: &ToZygote) -> io::Result<()> {
         self.outbox.get().map_or(Ok(()), |outbox| outbox.send(message))
     }
 
@@ -199,180 +266,79 @@ impl Zygote {
     pub(super) fn abandon(&self, reason: &str) {
         let _ = self.abandon.send(reason.to_owned());
     }
-
-    fn tell(&self, spawn_id: &str, notice: Notice) {
-        if let Some(attempt) = lock(&self.live).attempts.get(spawn_id) {
-            let _ = attempt.send(notice);
-        }
-    }
 }
 
-/// Sees to a zygote's process from its start to its end.
-struct Supervisor {
-    zygote: Arc<Zygote>,
-    options: PoolOptions,
-    stop: CancellationToken,
-    abandoned: mpsc::UnboundedReceiver<String>,
-}
-
-impl Supervisor {
-    async fn see_to(mut self, mut process: Contained, expectation: Expectation) {
-        let (stdout, stderr) = process.take_output().expect("the output of a fresh process has not been taken");
-        let (mut tail, mut unused) = (Tail::new(STDERR_TAIL_BYTES), Tail::new(0));
-        let (mut flow_out, mut flow_err) = (LogFlow::new("stdout"), LogFlow::new("stderr"));
-        let mut end = {
-            let logs = async {
-                let out = forward_lines(stdout, &mut flow_out, &mut unused, &Traced);
-                let err = forward_lines(stderr, &mut flow_err, &mut tail, &Traced);
-                let _ = tokio::join!(out, err);
-            };
-            let mut logs = std::pin::pin!(logs);
-            let mut life = std::pin::pin!(self.live(&mut process, expectation));
-            let mut logs_over = false;
-            let end = loop {
-                tokio::select! {
-                    end = &mut life => break end,
-                    () = &mut logs, if !logs_over => logs_over = true,
-                }
-            };
-            if !logs_over && !matches!(end, ZygoteEnd::Retired) {
-                // What it said last explains why it ended.
-                let _ = timeout(Duration::from_millis(100), logs).await;
-            }
-            end
-        };
-        let last_words = tail.text();
-        if let (ZygoteEnd::Lost(message), false) = (&mut end, last_words.is_empty()) {
-            message.push_str("; it last said: ");
-            message.push_str(&last_words);
-        }
-        if let ZygoteEnd::Lost(message) = &end {
-            tracing::warn!(%message, "a Python worker was lost");
-        }
-        self.zygote.state.send_if_modified(|state| {
-            *state = State::Leaving;
-            false
-        });
-        if let Err(error) = process.end(Duration::ZERO).await {
-            tracing::warn!(%error, "the end of a Python worker could not be observed");
-        }
-        // Only now do its attempts learn that they are lost: everything of theirs is over too.
-        self.zygote.state.send_replace(State::Over(end));
-        lock(&self.zygote.live).attempts.clear();
+/// For the supervisor.
+impl Zygote {
+    pub(super) fn is_ready_now(&self, hello: ZygoteHello, outbox: Outbox) {
+        let _ = self.hello.set(hello);
+        let _ = self.outbox.set(outbox);
+        lock(&self.live).used_at = Instant::now();
+        self.state.send_replace(State::Ready);
     }
 
-    async fn live(&mut self, process: &mut Contained, mut expectation: Expectation) -> ZygoteEnd {
-        let connection = tokio::select! {
-            connection = &mut expectation.receiver => connection.ok(),
-            status = process.wait() => {
-                // It may have told why before it ended.
-                match timeout(LAST_WORDS_MAX, &mut expectation.receiver).await {
-                    Ok(Ok(connection)) => Some(connection),
-                    _ => return ZygoteEnd::Lost(format!("the Python worker ended before it was ready: {}", shown(status))),
-                }
-            }
-            () = tokio::time::sleep(self.options.hello_within) => {
-                let limit = self.options.hello_within.as_secs();
-                return ZygoteEnd::Lost(format!("the Python worker was not ready within {limit} s"));
-            }
-            () = self.stop.cancelled() => return ZygoteEnd::Retired,
-        };
-        let Some(Connection { opening, incoming, outgoing }) = connection else {
-            return ZygoteEnd::Lost("the workers' socket was closed".to_owned());
-        };
-        let hello = match opening {
-            Opening::Zygote(ZygoteOpening::Error(error)) => {
-                let detail = json!({ "trace": error.trace });
-                return ZygoteEnd::Load(TaskError::new(ErrorKind::Load, error.message).with_detail(detail));
-            }
-            ref opening if !opening.speaks_our_version() => {
-                let message = "the Python worker speaks no version of the protocol that this engine speaks";
-                return ZygoteEnd::Load(TaskError::new(ErrorKind::Load, message));
-            }
-            Opening::Zygote(ZygoteOpening::Hello(hello)) => hello,
-            Opening::Attempt(_) => return ZygoteEnd::Lost("the Python worker took itself for an attempt".to_owned()),
-        };
-        tracing::debug!(python = hello.python, framework = hello.framework, versions = ?hello.versions, "a Python worker is ready");
-        let _ = self.zygote.outbox.set(Outbox::new(outgoing));
-        lock(&self.zygote.live).used_at = Instant::now();
-        self.zygote.state.send_replace(State::Ready(Arc::new(hello)));
-        self.listen(process, incoming).await
-    }
-
-    async fn listen(&mut self, process: &mut Contained, mut incoming: Incoming) -> ZygoteEnd {
-        let born = Instant::now();
-        let mut look = interval(LOOK_EVERY.min(self.options.idle_max / 2).max(Duration::from_millis(10)));
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                message = incoming.next::<FromZygote>() => match message {
-                    Ok(Some(message)) => self.take(message),
-                    Ok(None) => {
-                        let status = timeout(LAST_WORDS_MAX, process.wait()).await;
-                        let how = status.map_or_else(|_| "closed its connection".to_owned(), shown);
-                        return ZygoteEnd::Lost(format!("the Python worker is gone: {how}"));
-                    }
-                    Err(error) => return ZygoteEnd::Lost(format!("the Python worker broke the protocol: {error}")),
-                },
-                status = process.wait() => {
-                    return ZygoteEnd::Lost(format!("the Python worker is gone: {}", shown(status)));
-                }
-                Some(reason) = self.abandoned.recv() => return ZygoteEnd::Lost(reason),
-                () = self.stop.cancelled() => return ZygoteEnd::Retired,
-                _ = look.tick() => if self.leaves(process.pid(), born) {
-                    let _ = self.zygote.send(&ToZygote::Drain);
-                    let _ = timeout(DRAIN_MAX, process.wait()).await;
-                    return ZygoteEnd::Retired;
-                },
-            }
+    pub(super) fn load(&self) -> Load {
+        let live = lock(&self.live);
+        let given_up = live.attempts.values().filter(|entry| entry.is_given_up).count();
+        Load {
+            wanted: live.attempts.len() - given_up,
+            given_up,
+            begun: live.begun,
+            used_at: live.used_at,
+            dirty_since: live.dirty_since,
         }
     }
 
-    fn take(&self, message: FromZygote) {
-        match message {
-            FromZygote::Spawned { spawn_id, pid } => self.zygote.tell(&spawn_id, Notice::Spawned(pid)),
-            FromZygote::SpawnFailed { spawn_id, message } => self.zygote.tell(&spawn_id, Notice::NotForked(message)),
+    /// Takes no more attempts, if it has none at this moment.
+    pub(super) fn leave_if_idle(&self) -> bool {
+        let live = lock(&self.live);
+        let is_idle = live.attempts.is_empty();
+        if is_idle {
+            self.state.send_replace(State::Leaving);
+        }
+        is_idle
+    }
+
+    /// Passes on what its process tells about an attempt.
+    pub(super) fn tell(&self, message: FromZygote) {
+        let (spawn_id, notice) = match message {
+            FromZygote::Spawned { spawn_id, pid } => (spawn_id, Notice::Spawned(pid)),
+            FromZygote::SpawnFailed { spawn_id, message } => (spawn_id, Notice::NotForked(message)),
             FromZygote::Exit { spawn_id, code, signal, .. } => {
                 let how = match (code, signal) {
                     (_, Some(signal)) => format!("ended by {}", signal_name(signal)),
                     (Some(code), None) => format!("ended with exit code {code}"),
                     (None, None) => "ended".to_owned(),
                 };
-                self.zygote.tell(&spawn_id, Notice::Exited(how));
+                (spawn_id, Notice::Exited(how))
             }
-            FromZygote::Pong { .. } | FromZygote::Unknown => {}
+            _ => return,
+        };
+        let mut live = lock(&self.live);
+        let Some(entry) = live.attempts.get(&spawn_id) else { return };
+        if let Err(mpsc::error::SendError(Notice::Exited(_))) = entry.notices.send(notice) {
+            // Nobody waits for it any more; it was here only to be counted.
+            live.attempts.remove(&spawn_id);
         }
+        drop(live);
+        self.changed.notify_one();
     }
 
-    /// If it has nothing to do and is old, large or unused: takes no more attempts from now on.
-    fn leaves(&self, pid: u32, born: Instant) -> bool {
-        let live = lock(&self.zygote.live);
-        let options = &self.options;
-        let leaves = live.attempts.is_empty()
-            && (live.used_at.elapsed() >= options.idle_max
-                || born.elapsed() >= options.age_max
-                || resident_bytes(pid.cast_signed()).is_some_and(|bytes| bytes > options.memory_bytes_max));
-        if leaves {
-            self.zygote.state.send_replace(State::Leaving);
-        }
-        leaves
+    /// From now on it takes no more attempts, and nobody is told yet.
+    pub(super) fn close(&self) {
+        self.state.send_if_modified(|state| {
+            *state = State::Leaving;
+            false
+        });
     }
-}
 
-fn shown(status: io::Result<std::process::ExitStatus>) -> String {
-    status.map_or_else(|error| error.to_string(), |status| status.to_string())
+    /// Only now do its attempts learn that they are lost: everything of theirs is over too.
+    pub(super) fn is_over_now(&self, end: ZygoteEnd) {
+        self.state.send_replace(State::Over(end));
+        lock(&self.live).attempts.clear();
+    }
 }
 
 fn signal_name(number: i32) -> String {
     nix::sys::signal::Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
-}
-
-/// Takes a zygote's own output: it is the engine's log.
-struct Traced;
-
-impl ProgressSink for Traced {
-    fn emit(&self, progress: Progress) {
-        let line = progress.data["line"].as_str().unwrap_or_default();
-        tracing::debug!(target: "segue_worker::python", stream = progress.data["stream"].as_str(), "{line}");
-    }
 }
