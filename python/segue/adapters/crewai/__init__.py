@@ -1,13 +1,16 @@
-"""CrewAI: agents and crews, from 1.15.5 on.
+"""CrewAI: agents, crews and flows, from 1.15.5 on.
 
 What of CrewAI is private and may be gone in the next version is looked for, never assumed (`framework.features`), and
 each such thing has one file:
 
 * `framework`: environment, import, preload, features;
-* `targets`: finds and builds the crew that an input names; `agents`: the single agent of `crewai.agent`;
-* `models`: the model of a hint, and unknown names at a given address; `rehearsal`: the stand-in for every model;
+* `targets`: finds and builds the crew that an input names; `agents`: the single agent of `crewai.agent`; `flows`: the
+  same for flows, and how they run;
+* `models`: the model of a hint, and unknown names at a given address; `calls`: time limit and streaming of their calls;
+  `rehearsal`: the stand-in for every model;
 * `retries`: one request for one failing call; `events`: what is forwarded, and usage;
-* `errors`: what an exception means;
+* `human`: questions to people, and how an attempt goes on with an answer;
+* `errors`: what an exception means; `shortcomings`: successes that are none; `outputs`: results as JSON;
 * `runner`: one attempt, from its inputs to its output.
 """
 

@@ -182,7 +182,7 @@ def _by_words(error: BaseException, chain: list[BaseException]) -> Failure | Non
         if "none or empty" in words or "empty response" in words:
             return Failure("model_output", f"The model answered nothing: {said}")
         if isinstance(each, EOFError):
-            asked = "it asked on the terminal (human_input?), where nobody is; use an approval node instead"
+            asked = "it read from the terminal, where nobody is; use human_input, @human_feedback or an approval node"
             return Failure("invalid_input", f"{faults.type_name(each)}: {asked}")
         if isinstance(each, SystemExit) and "context length" in words:
             return Failure("context_overflow", said)

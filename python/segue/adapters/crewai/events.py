@@ -6,15 +6,21 @@ CrewAI's own JSON of an event holds prompts and the API key, its own token total
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from segue.adapters.crewai import shortcomings
 from segue.adapters.crewai.framework import lookup, subclasses
 from segue.worker.adapter import Context, Usage
 
 _TEXT_CHARS_MAX: Final = 200
 _ERROR_CHARS_MAX: Final = 500
 _SETTLE_SECONDS_MAX: Final = 5.0
+_CALLS_SECONDS_MAX: Final = 60.0
+_TOOLS_SECONDS_MAX: Final = 5.0
+_CHUNK: Final = "llm_stream_chunk"
 
 _KINDS: Final = {
     "crew_kickoff_started": "crew_started",
@@ -37,8 +43,16 @@ _KINDS: Final = {
     "tool_usage_error": "tool_failed",
     "tool_failure_detected": "tool_failed",
     "llm_guardrail_completed": "guardrail_completed",
+    "flow_started": "flow_started",
+    "flow_finished": "flow_completed",
+    "flow_failed": "flow_failed",
+    "flow_paused": "flow_paused",
+    "method_execution_started": "method_started",
+    "method_execution_finished": "method_completed",
+    "method_execution_failed": "method_failed",
+    "method_execution_paused": "method_paused",
 }
-"""CrewAI's type → ours. What is not here (an agent is an inner flow, for instance) is noise."""
+"""CrewAI's type → ours. What is not here is noise."""
 
 _FIELDS: Final = {
     "crew": ("crew_name",),
@@ -47,10 +61,19 @@ _FIELDS: Final = {
     "model": ("task_name", "agent_role", "model", "call_id"),
     "tool": ("tool_name", "task_name", "agent_role"),
     "guardrail": ("task_name", "success"),
+    "flow": ("flow_name",),
+    "method": ("flow_name", "method_name"),
 }
 """What an event tells, by the first word of our kind."""
 
-_NAMES: Final = {"crew_name": "crew", "task_name": "task", "agent_role": "agent", "tool_name": "tool"}
+_NAMES: Final = {
+    "crew_name": "crew",
+    "task_name": "task",
+    "agent_role": "agent",
+    "tool_name": "tool",
+    "flow_name": "flow",
+    "method_name": "method",
+}
 
 
 class Forwarder:
@@ -59,6 +82,8 @@ class Forwarder:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._calls_open: set[str] = set()
+        self._tools_open = 0
+        self._changed = threading.Condition()
         self.tool_failures: list[str] = []
 
     def attach(self) -> None:
@@ -76,14 +101,37 @@ class Forwarder:
         if flush is not None:
             flush(_SETTLE_SECONDS_MAX)
 
-    def take(self, _source: Any, event: Any) -> None:
+    def wait_for_quiet(self) -> None:
+        """Waits, not without end, until no model is answering and no tool works: what they do is paid for."""
+        since = time.monotonic()
+        with self._changed:
+            while self._context.stopping is None:
+                waited = time.monotonic() - since
+                is_asking = self._calls_open and waited < _CALLS_SECONDS_MAX
+                if not is_asking and not (self._tools_open and waited < _TOOLS_SECONDS_MAX):
+                    return
+                self._changed.wait(0.1)
+
+    def take(self, source: Any, event: Any) -> None:
         """Takes one event."""
         try:
-            kind = _KINDS.get(str(getattr(event, "type", "")))
-            if kind is not None:
+            said = str(getattr(event, "type", ""))
+            kind = _KINDS.get(said)
+            if said == _CHUNK:
+                self._take_chunk(event)
+            elif said in shortcomings.EVENTS:
+                self._context.warn(f"{shortcomings.EVENTS[said]}: {_reason(event)}")
+            elif kind is not None and not (kind.startswith(("flow", "method")) and _is_inner(source)):
                 self._take(kind, event)
         except Exception as error:
             self._context.log("warning", f"an event could not be forwarded: {type(error).__name__}")
+
+    def _take_chunk(self, event: Any) -> None:
+        # A tool's arguments come in pieces too, and are nobody's answer.
+        if getattr(event, "tool_call", None) is None and isinstance(event.chunk, str):
+            about = {"node": event.task_name, "agent": event.agent_role, "message_id": getattr(event, "call_id", None)}
+            named = {name: _short(value, _TEXT_CHARS_MAX) for name, value in about.items() if value is not None}
+            self._context.chunk(event.chunk, **named)
 
     def _take(self, kind: str, event: Any) -> None:
         data = _data(kind, event)
@@ -99,19 +147,25 @@ class Forwarder:
         if kind.startswith("model_call"):
             self._count_model_call(kind, str(getattr(event, "call_id", "")))
         elif kind == "tool_started":
-            self._context.tool_call(+1)
+            self._count_tool(+1)
         elif event.type in ("tool_usage_finished", "tool_usage_error"):
-            self._context.tool_call(-1)
+            self._count_tool(-1)
+
+    def _count_tool(self, change: int) -> None:
+        with self._changed:
+            self._tools_open = max(0, self._tools_open + change)
+            self._changed.notify_all()
+        self._context.tool_call(change)
 
     def _count_model_call(self, kind: str, call_id: str) -> None:
         """A call that both completed and failed (its answer could not be parsed) ends once."""
-        if kind == "model_call_started":
-            if call_id not in self._calls_open:
-                self._calls_open.add(call_id)
-                self._context.model_call(+1)
-        elif call_id in self._calls_open:
-            self._calls_open.discard(call_id)
-            self._context.model_call(-1)
+        begins = kind == "model_call_started"
+        with self._changed:
+            if begins == (call_id in self._calls_open):
+                return
+            (self._calls_open.add if begins else self._calls_open.discard)(call_id)
+            self._changed.notify_all()
+        self._context.model_call(+1 if begins else -1)
 
 
 def usage_of(reported: Mapping[str, Any] | None) -> Usage:
@@ -147,10 +201,24 @@ def _data(kind: str, event: Any) -> dict[str, Any]:
             data[_NAMES.get(name, name)] = value
         elif value is not None:
             data[_NAMES.get(name, name)] = _short(value, _TEXT_CHARS_MAX)
-    error = getattr(event, "error", None) or getattr(getattr(event, "failure", None), "message", None)
-    if kind.endswith("_failed") and error is not None:
-        data["error"] = _short(error, _ERROR_CHARS_MAX)
+    if kind.endswith("_failed") and (error := _error(event)) is not None:
+        data["error"] = error
     return data
+
+
+def _error(event: Any) -> str | None:
+    error = getattr(event, "error", None) or getattr(getattr(event, "failure", None), "message", None)
+    return None if error is None else _short(error, _ERROR_CHARS_MAX)
+
+
+def _reason(event: Any) -> str:
+    return _error(event) or "no reason given"
+
+
+def _is_inner(flow: Any) -> bool:
+    """An agent is a flow too, and so are steps of the memory: those of CrewAI's own, but for the class of documents."""
+    kind = type(flow)
+    return kind.__module__.startswith("crewai.") and kind is not lookup("crewai.flow.flow", "Flow")
 
 
 def _short(value: Any, chars_max: int) -> str:
@@ -167,7 +235,8 @@ def _listen_on_the_bus(take: Callable[[Any, Any], None]) -> None:
     base = lookup("crewai.events.base_events", "BaseEvent")
     if bus is None or base is None:
         return
+    heard = {_CHUNK, *_KINDS, *shortcomings.EVENTS}
     for event_class in subclasses(base):
         field = getattr(event_class, "model_fields", {}).get("type")
-        if field is not None and field.default in _KINDS:
+        if field is not None and field.default in heard:
             bus.on(event_class)(take)

@@ -1,10 +1,11 @@
-"""Which model answers: a hint's, and names that CrewAI does not know at an address that the user gave."""
+"""Which model answers: a hint's, that of an agent's role, and names that CrewAI does not know at a given address."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from segue.adapters.crewai.framework import lookup
@@ -40,18 +41,46 @@ def accept_unknown_names() -> None:
 
 
 @contextlib.contextmanager
-def override(model: str | None) -> Iterator[None]:
-    """Everything built inside runs on `model`, with the settings of what it was declared with."""
-    if model is None:
-        yield
-        return
+def override(model: str | None, by_role: Mapping[str, str], rehearsal: bool) -> Iterator[None]:
+    """Everything built inside runs on `model`, and agents of these roles on theirs, with the settings of what they were
+    declared with. In a rehearsal the stand-in has `model` already."""
     overlay = lookup("crewai.llm_overlay", "llm_overlay")
-    if overlay is not None:
-        with overlay({"model:*": model}):
+    if overlay is not None and not rehearsal:
+        with overlay({**by_role, **({} if model is None else {"model:*": model})} or None):
             yield
         return
-    with _override_by_hand(model):
+    if by_role:
+        _assign_by_hand({role.strip(): model for role, model in by_role.items()})
+    with contextlib.nullcontext() if model is None or rehearsal else _override_by_hand(model):
         yield
+
+
+_BEGINNINGS: Final = ("execute_task", "aexecute_task", "kickoff", "akickoff", "kickoff_async")
+
+
+def _assign_by_hand(by_role: Mapping[str, str]) -> None:
+    """For versions without the overlay, and for the stand-in: an agent gets its model when it begins to work, in its
+    final role, wherever it was made."""
+    agent_class = lookup("crewai", "Agent")
+    llm = lookup("crewai", "LLM")
+
+    def begins(original: Any) -> Any:
+        @functools.wraps(original)
+        def call(self: Any, *arguments: Any, **options: Any) -> Any:
+            model = by_role.get(str(self.role).strip())
+            if model is not None and getattr(self.llm, "model", None) != model:
+                settings = {name: getattr(self.llm, name, None) for name in _CARRIED}
+                self.llm = llm(model, **{name: value for name, value in settings.items() if value is not None})
+            return original(self, *arguments, **options)
+
+        return call
+
+    for name in _BEGINNINGS:
+        if name in agent_class.__dict__:
+            setattr(agent_class, name, begins(agent_class.__dict__[name]))
+
+
+_CARRIED: Final = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "timeout")
 
 
 @contextlib.contextmanager
@@ -70,6 +99,14 @@ def _override_by_hand(model: str) -> Iterator[None]:
         yield
     finally:
         llm.__new__ = staticmethod(original)
+
+
+def hinted_by_role(hints: dict[str, Any]) -> dict[str, str]:
+    """The hint `models`: by the agent's role."""
+    models = hints.get("models") or {}
+    if not isinstance(models, dict) or not all(isinstance(each, str) and each.strip() for each in models.values()):
+        raise Failure("invalid_input", "hints.crewai.models: names of models by the roles of agents expected")
+    return models
 
 
 def hinted(hints: dict[str, Any]) -> str | None:

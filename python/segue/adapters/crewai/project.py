@@ -17,7 +17,7 @@ _YAML_PLACES: Final = ("config", ".", "src/config")
 
 @dataclass(frozen=True)
 class Project:
-    """One of: a JSON definition, a pair of YAML files, a module with a crew."""
+    """One of: a JSON definition, a pair of YAML files, a module with a crew. Of a flow: a document or a module."""
 
     definition: Path | None = None
     agents: Path | None = None
@@ -38,7 +38,9 @@ def find(root: Path) -> Project:
     """What is to be run in a project folder: what its `[tool.crewai]` says, else by CrewAI's conventions."""
     settings = read_settings(root)
     if settings.get("type", "crew") != "crew":
-        raise Failure("load", f"{root} is a CrewAI {settings['type']}, not a crew")
+        raise Failure(
+            "load", f"{root} is a CrewAI {settings['type']}, not a crew; its handler is crewai.{settings['type']}"
+        )
     definition = settings.get("definition")
     if definition:
         return _of_definition(root / definition)
@@ -60,6 +62,27 @@ def find(root: Path) -> Project:
         "load",
         f"{root} holds no CrewAI project: no crew.jsonc, no src/PACKAGE/crew.py, no agents.yaml beside a tasks.yaml",
     )
+
+
+def find_flow(root: Path) -> Project:
+    """The flow of a project folder: the document that its `[tool.crewai]` names, else `src/PACKAGE/main.py`."""
+    settings = read_settings(root)
+    if settings.get("type", "flow") != "flow":
+        raise Failure(
+            "load", f"{root} is a CrewAI {settings['type']}, not a flow; its handler is crewai.{settings['type']}"
+        )
+    definition = settings.get("definition")
+    if definition:
+        path = root / definition
+        if not path.is_file():
+            raise Failure("load", f"[tool.crewai] names {path}, which does not exist")
+        return Project(definition=path)
+    modules = sorted(root.glob("src/*/main.py")) or sorted(root.glob("*/main.py")) or sorted(root.glob("main.py"))
+    if len(modules) == 1:
+        parts = modules[0].relative_to(root).with_suffix("").parts
+        return Project(module=".".join(parts[1:] if parts[0] == "src" else parts))
+    what = "several main.py" if modules else "no src/PACKAGE/main.py and no definition in [tool.crewai]"
+    raise Failure("load", f'{root} holds {what}; say which flow: "module:Class", or the path of its document')
 
 
 def _of_definition(path: Path) -> Project:

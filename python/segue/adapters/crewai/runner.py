@@ -1,4 +1,4 @@
-"""One attempt: from its inputs, over a crew, to its output."""
+"""One attempt: from its inputs, over a crew or a flow, to its output."""
 
 from __future__ import annotations
 
@@ -6,16 +6,31 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from segue.adapters.crewai import agents, errors, framework, models, project, rehearsal, retries, targets
+from segue.adapters.crewai import (
+    agents,
+    calls,
+    errors,
+    flows,
+    framework,
+    human,
+    models,
+    outputs,
+    project,
+    rehearsal,
+    retries,
+    shortcomings,
+    targets,
+)
 from segue.adapters.crewai.events import Forwarder
 from segue.adapters.crewai.framework import lookup
 from segue.worker.adapter import Context, Failure, Loaded, Start, Stopped
 
-_HINTS: Final = {"inner_retries": tuple(retries.MODES), "tool_failures": ("warn", "fail")}
+_HINTS: Final = {"inner_retries": tuple(retries.MODES), "tool_failures": ("warn", "fail"), "human": human.MODES}
 
 
 class CrewAi:
@@ -33,91 +48,104 @@ class CrewAi:
 
     def run(self, context: Context) -> Any:
         """Carries out an attempt."""
-        start = context.start
         framework.quiet()
-        _tell_environment(start)
+        _tell_environment(context.start)
         with _storage():
-            forwarder = self._prepare(context)
-            with models.override(None if start.rehearsal else models.hinted(start.hints)):
-                try:
-                    return _with_stop(context, lambda: self._kick_off(context, forwarder))
-                finally:
-                    forwarder.settle()
+            return _Run(context).run()
 
-    def _prepare(self, context: Context) -> Forwarder:
+
+class _Run:
+    """An attempt, and what listens to it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._start = context.start
+        self._forwarder = Forwarder(context)
+        self._people = human.People(context, self._forwarder, _hint(context.start, "human"))
+
+    def run(self) -> Any:
+        start = self._start
+        self._prepare()
+        with models.override(models.hinted(start.hints), models.hinted_by_role(start.hints), start.rehearsal):
+            try:
+                output = _with_stop(self._context, self._people, self._kick_off)
+            finally:
+                self._forwarder.settle()
+        if self._people.refused is not None:
+            raise self._people.refused
+        if _hint(start, "tool_failures") == "fail" and self._forwarder.tool_failures:
+            # For versions without the policy, and for flows.
+            raise Failure("user", self._forwarder.tool_failures[0])
+        return output
+
+    def _prepare(self) -> None:
         """Everything that must be in place before the first line of the user's code."""
-        start = context.start
-        model = models.hinted(start.hints)
+        start, context = self._start, self._context
+        model, by_role = models.hinted(start.hints), models.hinted_by_role(start.hints)
         missing = retries.switch_off(_hint(start, "inner_retries"))
         if missing:
             context.log("warning", f"crewai's own retries could not be switched off: {', '.join(missing)}")
         if start.rehearsal:
-            rehearsal.begin(start.provider, model)
+            rehearsal.begin(start.provider, model, set(by_role.values()))
         else:
             models.use_provider(start.provider)
             models.accept_unknown_names()
-        forwarder = Forwarder(context)
-        forwarder.attach()
-        _refuse_model_calls_when_stopping(context)
+        calls.shape(calls.hinted_timeout(start.hints), start.stream)
+        self._forwarder.attach()
+        self._people.attach()
+        shortcomings.report(context)
+        flows.spare_memory()
+        if start.hints.get("workdir"):
+            targets.settle()
+        _refuse_model_calls_when_stopping(context, self._people)
         context.learn_secrets()
-        return forwarder
 
-    def _kick_off(self, context: Context, forwarder: Forwarder) -> Any:
-        start = context.start
+    def _kick_off(self) -> Any:
+        start = self._start
         if start.handler == "crewai.agent":
             if start.base_dir is not None:
                 project.load_env(Path(start.base_dir))
-                context.learn_secrets()
-            return _final(self._run(start, forwarder, agents.build(start), None))
+                self._context.learn_secrets()
+            crew = agents.build(start)
+            return outputs.of_crew(crew, self._run(crew, None))["output"]
         if start.handler == "crewai.crew":
-            named = start.inputs.get("crew")
-            target = targets.resolve(named, start.base_dir)
-            context.learn_secrets()
-            given = {name: value for name, value in start.inputs.items() if name != "crew"}
-            inputs = {**target.defaults, **given}
-            result = self._run(start, forwarder, target.crew, inputs or None)
-            return {"output": _final(result), "tasks": [_task(each) for each in result.tasks_output]}
+            target = targets.resolve(start.inputs.get("crew"), start.base_dir)
+            self._context.learn_secrets()
+            inputs = {**target.defaults, **self._inputs_without("crew")}
+            return outputs.of_crew(target.crew, self._run(target.crew, inputs or None))
+        if start.handler == "crewai.flow":
+            flow = flows.resolve(start.inputs.get("flow"), start.base_dir)
+            self._context.learn_secrets()
+            return flows.run(self._context, flow, self._inputs_without("flow"), self._people)
         raise Failure("invalid_input", f"no handler {start.handler!r} here")
 
-    def _run(self, start: Start, forwarder: Forwarder, crew: Any, inputs: dict[str, Any] | None) -> Any:
+    def _inputs_without(self, name: str) -> dict[str, Any]:
+        return {key: value for key, value in self._start.inputs.items() if key != name}
+
+    def _run(self, crew: Any, inputs: dict[str, Any] | None) -> Any:
         """Kicks the crew off and gives its `CrewOutput`."""
-        strict = _hint(start, "tool_failures") == "fail"
-        if strict and hasattr(crew, "tool_failure_policy"):
+        if _hint(self._start, "tool_failures") == "fail" and hasattr(crew, "tool_failure_policy"):
             crew.tool_failure_policy = "raise"
         # A crew that streams gives a generator instead of an answer.
         if getattr(crew, "stream", False):
             crew.stream = False
-        output = crew.kickoff(inputs=inputs)
-        if strict and forwarder.tool_failures:
-            # For versions without the policy.
-            raise Failure("user", forwarder.tool_failures[0])
-        return output
+        return crew.kickoff(inputs=inputs)
 
 
-def _final(output: Any) -> Any:
-    """An object if it is structured, else the text."""
-    if getattr(output, "pydantic", None) is not None:
-        return output.pydantic.model_dump(mode="json")
-    if getattr(output, "json_dict", None) is not None:
-        return output.json_dict
-    return output.raw
-
-
-def _task(output: Any) -> dict[str, Any]:
-    return {"name": output.name or output.description, "agent": output.agent.strip(), "output": _final(output)}
-
-
-def _with_stop(context: Context, work: Callable[[], Any]) -> Any:
-    """Runs `work`; once the attempt is to stop, whatever comes out of it is that it stopped."""
+def _with_stop(context: Context, people: human.People, work: Callable[[], Any]) -> Any:
+    """Runs `work`; once the attempt is to stop, or ends by asking, whatever comes out of it is nobody's business."""
     try:
         return work()
     except BaseException as error:
         if context.stopping is not None:
             raise Stopped from error
         raise
+    finally:
+        if people.asking not in (None, threading.current_thread()):
+            human.wait_for_the_end()
 
 
-def _refuse_model_calls_when_stopping(context: Context) -> None:
+def _refuse_model_calls_when_stopping(context: Context, people: human.People) -> None:
     """A hook before every model call: the one place that all retry layers of CrewAI let an exception pass."""
     aborted = lookup("crewai.hooks.dispatch", "HookAborted")
     points = lookup("crewai.hooks.dispatch", "InterceptionPoint")
@@ -127,8 +155,9 @@ def _refuse_model_calls_when_stopping(context: Context) -> None:
         return
 
     def before_model_call(_call: Any) -> None:
-        if context.stopping is not None:
-            raise aborted(reason=f"the attempt was stopped: {context.stopping}", source="segue")
+        why = context.stopping or (people.asking and "it asks a person")
+        if why:
+            raise aborted(reason=f"the attempt was stopped: {why}", source="segue")
 
     register(points.PRE_MODEL_CALL, before_model_call)
 

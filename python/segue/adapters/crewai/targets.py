@@ -18,7 +18,7 @@ from segue.adapters.crewai.framework import lookup
 from segue.worker import faults
 from segue.worker.adapter import Failure
 
-_REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+REFERENCE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _JSON: Final = (".json", ".jsonc")
 
 
@@ -44,30 +44,43 @@ def resolve(named: Any, base_dir: str | None) -> Target:
         return _folder(path.resolve())
     if path.suffix in _JSON:
         return _json_crew(path.resolve())
-    if not _REFERENCE.fullmatch(named):
+    if not REFERENCE.fullmatch(named):
         raise Failure("load", f'inputs.crew: there is no folder {named!r} in {base}, and it is no "module:attr"')
     root = project.root_of(base)
     enter(root, base)
-    return Target(from_object(_import(named, root)), root)
+    return Target(from_object(imported(named, root)), root)
+
+
+_is_settled = False
+
+
+def settle() -> None:
+    """The working folder stays what it is now, whatever project is entered (`hints.crewai.workdir`)."""
+    global _is_settled
+    _is_settled = True
 
 
 def enter(root: Path, base: Path | None = None) -> None:
-    """Makes the project importable, its `.env` known and its folder the working one."""
+    """Makes the project importable, its `.env` known and, unless it is settled, its folder the working one."""
     folders = [root / "src", root, *([base / "src", base] if base else [])]
     for folder in reversed(folders):
         text = str(folder)
         if folder.is_dir() and text not in sys.path:
             sys.path.insert(0, text)
-    os.chdir(root)
+    if not _is_settled:
+        os.chdir(root)
     project.load_env(root)
 
 
 def from_object(found: Any) -> Any:
     """The crew that an object is, has, or makes."""
     crew_class = lookup("crewai", "Crew")
+    flow_class = lookup("crewai.flow.flow", "Flow")
     for _ in range(4):
         if isinstance(found, crew_class):
             return found
+        if isinstance(found, flow_class) or (inspect.isclass(found) and issubclass(found, flow_class)):
+            raise Failure("load", "inputs.crew is a flow; its handler is crewai.flow, with the input flow")
         if inspect.isclass(found):
             found = found()
         elif callable(getattr(found, "crew", None)):
@@ -82,9 +95,10 @@ def from_object(found: Any) -> Any:
     )
 
 
-def _import(reference: str, root: Path) -> Any:
+def imported(reference: str, root: Path) -> Any:
+    """What a `module:attr` names."""
     module_name, _, attribute = reference.partition(":")
-    with _importing(reference, root):
+    with importing(reference, root):
         found: Any = importlib.import_module(module_name)
     for name in attribute.split("."):
         if not hasattr(found, name):
@@ -94,7 +108,7 @@ def _import(reference: str, root: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _importing(what: str, root: Path) -> Iterator[None]:
+def importing(what: str, root: Path) -> Iterator[None]:
     """Whatever a user's module raises while it is imported, it could not be loaded."""
     try:
         yield
@@ -114,7 +128,7 @@ def _folder(root: Path) -> Target:
     if found.agents is not None and found.tasks is not None:
         return _pair(found.agents, found.tasks, {}, root)
     assert found.module is not None, "a project is one of three"
-    with _importing(found.module, root):
+    with importing(found.module, root):
         module = importlib.import_module(found.module)
     return Target(from_object(_crew_of_module(module, root)), root)
 
@@ -141,7 +155,7 @@ def _json_crew(path: Path, root: Path | None = None) -> Target:
     root = root or project.root_of(path.parent)
     enter(root, path.parent)
     load_crew = _loader("load_crew")
-    with _importing(str(path), root):
+    with importing(str(path), root):
         crew, defaults = load_crew(path)
     return Target(crew, root, dict(defaults or {}))
 
