@@ -60,7 +60,7 @@ class Connection:
     def next(self, until: float | None = None) -> Message | None:
         """The next message; None: the other end is closed. `until`: at the latest, on the monotonic clock."""
         left = WAIT_SECONDS if until is None else max(0.0, until - time.monotonic())
-        return self._queue.get(timeout=left)
+        return self._queue.get(timeout=None if left == float("inf") else left)
 
     def until(self, *types: str) -> Message:
         """The next message of one of these types."""
@@ -120,7 +120,9 @@ class Engine:
 class Zygote:
     """A worker process and its connection."""
 
-    def __init__(self, engine: Engine, program: list[str] | None = None, **environment: str) -> None:
+    def __init__(
+        self, engine: Engine, program: list[str] | None = None, *, cwd: Path | None = None, **environment: str
+    ) -> None:
         self.engine = engine
         self._numbers = itertools.count(1)
         token, waiting = engine.expect()
@@ -147,6 +149,7 @@ class Zygote:
                 stderr=log,
                 env={**clean, "SEGUE_WORKER_TOKEN": token, **environment},
                 start_new_session=True,
+                cwd=cwd,
             )
         try:
             self.connection = waiting.get(timeout=WAIT_SECONDS)
