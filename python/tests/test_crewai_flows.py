@@ -114,7 +114,7 @@ def test_a_flow_of_a_document(rehearse: Crew, provider: Provider, tmp_path: Path
         (3, "invalid_input", "inputs.flow"),
         ("nowhere", "load", "nowhere"),
         ("talks:Nobody", "load", "Nobody"),
-        ("talks:LLM", "load", "inputs.flow"),
+        ("talks:LLM", "load", "LLM"),
         ("missing.yaml", "load", "missing.yaml"),
         ({"schema": "crewai.flow/v1"}, "load", "inputs.flow"),
     ],
@@ -146,10 +146,10 @@ class Review(Flow):
         self.state["draft"] = LLM(model="gpt-4o").call("draft it")
         return {"text": self.state["draft"]}
     @listen("publish")
-    def publish(self):
+    def send(self):
         return ["published", self.state["draft"]]
     @listen("drop")
-    def drop(self):
+    def keep(self):
         return ["dropped", self.state["draft"]]
 """
 
@@ -181,6 +181,21 @@ def test_a_paused_flow_goes_on_behind_the_method(
     # Neither the method nor a model was asked again.
     assert (tmp_path / "drafts").read_text() == "x"
     assert len(provider.requests) == 1
+
+
+OWN = """
+from crewai.flow.async_feedback import HumanFeedbackPending
+class Own:
+    def request_feedback(self, context, flow):
+        open("told", "w").write(context.message)
+        raise HumanFeedbackPending(context=context)
+""" + REVIEW.replace('default_outcome="drop"', 'default_outcome="drop", provider=Own()')
+
+
+def test_a_provider_of_the_users_own_may_tell_and_pause(flow: Any, tmp_path: Path) -> None:
+    waiting = flow(OWN)
+    assert (tmp_path / "told").read_text() == "Publish it?"
+    assert flow(OWN, answered(waiting, "publish"))["output"]["output"] == ["published", "answer 1"]
 
 
 def test_an_answer_in_words_is_understood_by_the_model(flow: Any, provider: Provider) -> None:
@@ -233,9 +248,9 @@ from crewai.flow.flow import Flow, listen, start
 from crewai.flow.human_feedback import human_feedback
 class Mixed(Flow):
     @start()
-    def name(self):
+    def greet(self):
         self.state["name"] = self.ask("Your name?")
-    @listen(name)
+    @listen(greet)
     @human_feedback(message="Is it right?")
     def check(self):
         return self.state["name"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +155,10 @@ from crewai.tools import tool
 @tool("work")
 def work(what: str) -> str:
     "Works."
-    Path("begun").touch()
     while not Path("asked").exists():
         threading.Event().wait(0.005)
+    # Long enough to be seen if nobody waited for it.
+    threading.Event().wait(0.2)
     Path("ended").touch()
     return "worked"
 agents = [Agent(role=role, goal="G", backstory="B") for role in ("Asks", "Works", "Ends")]
@@ -167,23 +170,27 @@ crew = Crew(agents=agents, tasks=[
 """
 
 
-def test_a_tool_at_work_is_not_torn_out_of_it(crew: Any, provider: Provider, tmp_path: Path) -> None:
+def test_a_tool_at_work_is_not_torn_out_of_it(rehearse: Crew, provider: Provider, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PARALLEL)
+    at_work = threading.Event()
 
     def behave(request: Request) -> Reply:
-        said = json.dumps(request.body["messages"])
-        if "use the tool" in said:
+        if "use the tool" in json.dumps(request.body["messages"]):
             return tool_call("work", {"what": "w"})
-        while not (tmp_path / "begun").exists():
-            pass
-        (tmp_path / "asked").touch()
-        return answer("a result")
+        return dataclasses.replace(answer("a result"), hold=at_work)
 
     provider.behave = behave
-    waiting = crew()
-    assert waiting["type"] == "waiting", waiting
-    assert "Asks" in waiting["prompt"]
+    attempt = rehearse("crewai.crew", {"crew": "mine:crew"})
+    events = iter(lambda: attempt.connection.until("event"), None)
+    next(event for event in events if event["kind"] == "tool_started")
+    at_work.set()
+    next(event for event in events if event["kind"] == "model_call_completed")
+    (tmp_path / "asked").touch()
+    waiting = attempt.connection.until("waiting")
     assert (tmp_path / "ended").exists()
+    assert "Asks" in waiting["prompt"]
+    attempt.connection.send({"type": "ack"})
+    assert attempt.exit()["code"] == 0
 
 
 def test_a_provider_of_the_users_own_is_left_alone(crew: Any, tmp_path: Path) -> None:

@@ -101,8 +101,8 @@ def run(context: Context, flow: Any, inputs: dict[str, Any], people: People) -> 
     else:
         result = _revived(flow, people.checkpoint).resume(people.checkpoint["answer"])
     if isinstance(result, lookup("crewai.flow.async_feedback.types", "HumanFeedbackPending")):
-        # No exception: whoever does not look takes it for the result.
-        people.pause(flow, result)
+        # A provider of the user's own has told somebody. It is no exception: who does not look takes it for the result.
+        people.pause(flow, result.context)
     return outputs.of_flow(context, flow, result)
 
 

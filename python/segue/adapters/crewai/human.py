@@ -155,10 +155,8 @@ class People:
 
     def feedback(self, context: Any, flow: Any) -> str:
         """`@human_feedback`: pauses the flow that is run; one inside it is treated like any other question."""
-        if not self._may_ask:
-            raise self._refuse(f"the flow asks at {context.method_name}")
         if flow is self._flow:
-            raise lookup("crewai.flow.async_feedback.types", "HumanFeedbackPending")(context=context)
+            self.pause(flow, context)
         question = self._number(f"method {type(flow).__name__}.{context.method_name}")
         given = self._answered.get(question)
         if given is None:
@@ -173,16 +171,22 @@ class People:
             self._ask(_short(message, 2000), message, question)
         return str(given["answer"])
 
-    def pause(self, flow: Any, pending: Any) -> NoReturn:
+    def pause(self, flow: Any, context: Any) -> NoReturn:
         """The flow has paused: its state and the question go into the token. Ends the attempt."""
-        context = pending.context
+        if not self._may_ask:
+            raise self._refuse(f"the flow asks at {context.method_name}")
+        self._begin_to_ask()
+        try:
+            state = outputs.state_of(flow)
+        except Failure:
+            self.asking = None
+            raise
         self.checkpoint = {
-            "state": outputs.state_of(flow),
+            "state": state,
             # The model that reads the answer is the one of the flow's own code; what is here may be no more by then.
             "pending": {**context.to_dict(), "llm": None, "trace_context": None},
         }
         self._answered.clear()
-        self._begin_to_ask()
         item = Item(ANSWER, outputs.plain(context.method_output), _schema(context.emit))
         self._context.ask(Question(_prompt(context), [item], self._token(None)))
 
