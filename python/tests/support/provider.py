@@ -60,6 +60,19 @@ def tool_call(name: str, arguments: dict[str, Any]) -> Reply:
     return answer(None, tool_calls=[call])
 
 
+def streamed(*pieces: str) -> Reply:
+    """A chat completion in pieces, with its usage in the last one but `[DONE]`."""
+    base = {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
+    chunks: list[dict[str, Any]] = [
+        {**base, "choices": [{"index": 0, "delta": {"role": "assistant", "content": piece}}]} for piece in pieces
+    ]
+    chunks.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    chunks.append({**base, "choices": [], "usage": usage})
+    lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks] + ["data: [DONE]\n\n"]
+    return Reply(body="".join(lines).encode(), headers={"Content-Type": "text/event-stream"})
+
+
 def failure(status: int, code: str = "some_code", **headers: str) -> Reply:
     """An error in OpenAI's form."""
     body = {"error": {"message": f"failing with {status}", "type": "error", "code": code}}
@@ -96,6 +109,14 @@ class Provider:
         self.arrived.set()
         return reply
 
+    def forget(self) -> None:
+        """As it was at first."""
+        with self._lock:
+            self.requests.clear()
+            self.behave = lambda _: answer(f"answer {len(self.requests)}")
+            self.arrived.clear()
+            self.hung_up.clear()
+
     def start(self) -> None:
         """Serves, in threads."""
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -108,6 +129,7 @@ class Provider:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
