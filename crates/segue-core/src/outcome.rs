@@ -227,6 +227,18 @@ impl Usage {
         *self == Self::default()
     }
 
+    /// What was consumed since `earlier`, a reading of the same meter.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            model_calls: self.model_calls.saturating_sub(earlier.model_calls),
+            input_tokens: self.input_tokens.saturating_sub(earlier.input_tokens),
+            output_tokens: self.output_tokens.saturating_sub(earlier.output_tokens),
+            cached_input_tokens: self.cached_input_tokens.saturating_sub(earlier.cached_input_tokens),
+            cost_nanousd: self.cost_nanousd.saturating_sub(earlier.cost_nanousd),
+        }
+    }
+
     /// Input and output tokens together.
     pub const fn total_tokens(&self) -> u64 {
         self.input_tokens + self.output_tokens

@@ -21,7 +21,9 @@ use crate::{
     expr::{Expression, Template},
     ids::{ContentHash, HandlerId, NodeId, TaskId, WorkflowId},
     outcome::{ErrorKind, TaskError},
-    spec::{ApprovalRejection, ApprovalTimeout, Backoff, ChildSpec, Jitter, Join, OnExhausted, OutputSchema},
+    spec::{
+        ApprovalRejection, ApprovalTimeout, Backoff, BudgetSpec, ChildSpec, Jitter, Join, OnExhausted, OutputSchema,
+    },
 };
 
 /// The handler of nodes that run another workflow. No adapter has it.
@@ -53,6 +55,7 @@ pub struct Plan {
     /// The nodes of its `finally`.
     pub(crate) finally: Option<BlockIx>,
     pub(crate) max_parallel: Option<usize>,
+    pub(crate) budget: Option<BudgetSpec>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel_on_failure: bool,
     /// How many nodes of its block read each node's value; the outputs of the block count as one reader more.
@@ -119,6 +122,7 @@ pub struct PlanNode {
     pub(crate) when: Option<Expression>,
     /// What its output must be.
     pub(crate) schema: Option<OutputSchema>,
+    pub(crate) budget: Option<BudgetSpec>,
     /// `on_failure: pause`.
     pub(crate) pauses: bool,
     /// `on_failure: continue`, with the output that stands in.

@@ -61,8 +61,8 @@ pub struct Invocation {
     pub base_dir: Option<PathBuf>,
     /// The answers to what an earlier attempt asked; this one takes up its work.
     pub resume: Option<Resume>,
-    /// What the run may consume.
-    pub budget: Option<Budget>,
+    /// What it may consume of models: with the rest of its run, and by itself.
+    pub budgets: Vec<Budget>,
     /// Does the run rehearse, with the built-in model in the place of every other?
     pub rehearsal: bool,
     /// The attempt's own time limit, enforced by the engine too; here so that a worker can give up by itself.
@@ -75,14 +75,25 @@ pub struct Invocation {
     pub progress: Arc<dyn ProgressSink>,
 }
 
-/// What a run may consume, and has consumed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Whose budget it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetScope {
+    /// The run's: all its live attempts draw on it.
+    Run,
+    /// The task's: its attempts alone.
+    Task,
+}
+
+/// What may be consumed, and has been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
+    /// Who draws on it.
+    pub scope: BudgetScope,
     /// Input and output tokens together.
     pub tokens: Option<u64>,
     /// By the price table, in billionths of a US dollar.
     pub cost_nanousd: Option<u64>,
-    /// By attempts that have ended.
+    /// By attempts that had ended when this one was dispatched, since the budget was last granted.
     pub spent: Usage,
 }
 

@@ -14,7 +14,7 @@ mod scheduler;
 mod secrets;
 mod store;
 
-pub use adapter::{Adapter, Budget, CancelSignal, Invocation, Progress, ProgressSink};
+pub use adapter::{Adapter, Budget, BudgetScope, CancelSignal, Invocation, Progress, ProgressSink};
 pub use bus::{BusError, EventBus, EventStream, Topic};
 pub use checkpoints::{Checkpoint, CheckpointFilter, CheckpointStore, CheckpointWrites, Typed, Write};
 pub use context::ExecutionContext;

@@ -105,7 +105,12 @@ impl Run {
         self.state.verdicts.remove(&ix);
         self.begin(ix, now);
         if let Waiting::Child { .. } = waiting {
-            self.state.running.remove(&ix);
+            if !planted!(ChildrenHoldPlaces) {
+                self.state.running.remove(&ix);
+            }
+            if let Some(time) = self.task(ix).timeout_at.filter(|_| planted!(ChildrenHaveNoTimeout)) {
+                self.state.timers.remove(&(time, Timer::Attempt(ix)));
+            }
             self.state.awaiting.insert(ix);
         }
         let task = self.task_mut(ix);

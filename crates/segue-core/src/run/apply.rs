@@ -72,6 +72,7 @@ impl Run {
             EventKind::TaskWaiting(waiting) => self.begin_waiting(ix, waiting, event.time),
             EventKind::TaskSignaled { data, .. } => {
                 self.state.is_idle = false;
+                self.grant(ix, data);
                 match self.task(ix).waiting {
                     Some(Waiting::Question { .. }) => self.take_answers(ix, data),
                     _ => self.resume(ix, data, event.time),
@@ -92,7 +93,7 @@ impl Run {
                 self.task_mut(ix).error = None;
                 self.end_task(ix, event.time, Status::Succeeded);
                 self.keep_output(ix, output);
-                if reused_from.is_some() {
+                if reused_from.is_some() && !planted!(ReusedLoopsGoRound) {
                     // The loop that it ends has come to its end in the other run.
                     self.pass_on(ix);
                 } else {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{
     Phase, Rejected, Run, TaskIx,
     task::{ENGINE_LOSSES_MAX, Layer},
@@ -12,7 +14,7 @@ use crate::{
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
     payload::Payload,
     plan::{RetryRule, Work},
-    spec::OnExhausted,
+    spec::{FailureAction, OnExhausted},
     time::Timestamp,
 };
 
@@ -69,6 +71,7 @@ impl Run {
                 Failure { usage, jitter, ..Failure::of(error) }
             }
             TaskOutcome::Succeeded { output, usage, warnings } => match self.misfit(ix, &output) {
+                Some(error) if planted!(MisfitsCostNothing) => Failure { jitter, ..Failure::of(error) },
                 Some(error) => Failure { usage, jitter, ..Failure::of(error) },
                 None => {
                     match self.refusal(ix, &output) {
@@ -141,13 +144,16 @@ impl Run {
 
     /// A result is none if it is not what the node's `output_schema` says.
     fn misfit(&self, ix: TaskIx, output: &Payload) -> Option<TaskError> {
-        let schema = self.node_of(ix).schema.as_ref().filter(|_| self.task(ix).layer == Layer::Work)?;
+        let is_result = self.task(ix).layer == Layer::Work || planted!(SchemaOfTheWholeList);
+        let schema = self.node_of(ix).schema.as_ref().filter(|_| is_result && !planted!(IgnoresTheSchema))?;
         let misfits = schema.misfits(output.value()?);
         let first = misfits.first()?;
         let place = if first.pointer.is_empty() { "the output" } else { first.pointer.as_str() };
         let more = if misfits.len() > 1 { format!(" (and {} more)", misfits.len() - 1) } else { String::new() };
         let message = format!("the output does not fit output_schema: {place}: {}{more}", first.message);
-        Some(TaskError::new(ErrorKind::ModelOutput, message))
+        let mut error = TaskError::new(ErrorKind::ModelOutput, message);
+        error.retryable &= !planted!(MisfitsAreFinal);
+        Some(error)
     }
 
     /// A result is none if the loop that it ends would have to go round once more than it may.
@@ -227,7 +233,9 @@ impl Run {
             );
         }
         let decides = !of_part && self.decides_failure(ix);
-        if decides && self.node_of(ix).pauses && self.state.phase == Phase::Live {
+        let exceeded = self.on_exceeded(ix, &error).filter(|_| decides);
+        let pauses = decides && self.node_of(ix).pauses || exceeded == Some(FailureAction::Pause);
+        if pauses && self.state.phase == Phase::Live && !planted!(PausesNobody) {
             let waiting = Waiting::Failure { error, lost, usage };
             self.record_about(events, now, ix, None, EventKind::TaskWaiting(waiting));
             return;
@@ -235,7 +243,11 @@ impl Run {
         let task = self.task(ix);
         let has_begun = self.is_alive(ix) || (task.parts.is_none() && task.due.is_some());
         let attempt = has_begun.then_some(task.attempt);
-        let stand_in = if decides { self.stand_in(ix, &error) } else { Ok(None) };
+        let stand_in = match self.stand_in(ix, &error) {
+            _ if !decides => Ok(None),
+            Ok(None) if exceeded == Some(FailureAction::Continue) => Ok(Some(Payload::new(Value::Null))),
+            stand_in => stand_in,
+        };
         let continue_with = match stand_in {
             Ok(output) => output,
             Err(wrong) => {

@@ -174,7 +174,9 @@ impl Run {
                 {
                     impossible("the task does not run")
                 }
-                EventKind::TaskWaiting(_) if status == Status::Waiting => impossible("the task waits already"),
+                EventKind::TaskWaiting(waiting) if status == Status::Waiting && !self.may_ask_again(ix, waiting) => {
+                    impossible("the task waits already")
+                }
                 EventKind::TaskSignaled { .. } if status != Status::Waiting => impossible("the task does not wait"),
                 _ => Ok(()),
             };
@@ -192,6 +194,12 @@ impl Run {
             kind if kind.ends_run() && self.scope(ScopeIx::ROOT).open > 0 => impossible("a task has not ended"),
             _ => Ok(()),
         }
+    }
+
+    /// What waits asks something else only if the waiting has failed, and a person is to say what that means.
+    fn may_ask_again(&self, ix: TaskIx, waiting: &Waiting) -> bool {
+        let is_paused = matches!(self.task(ix).waiting, Some(Waiting::Failure { .. }));
+        matches!(waiting, Waiting::Failure { .. }) && !is_paused
     }
 
     /// Iterations of a `repeat` follow one another.

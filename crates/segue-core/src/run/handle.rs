@@ -28,7 +28,8 @@ impl Run {
             Input::TaskWaits { task, attempt, waiting } => {
                 let ix = self.running_attempt(&task, attempt)?;
                 let is_child = matches!((&waiting, &self.node_of(ix).work), (Waiting::Child { .. }, Work::Child(_)));
-                if !is_child || !self.state.running.contains(&ix) {
+                let runs = self.state.running.contains(&ix) || planted!(WaitsTwiceForChildren);
+                if !is_child || !runs {
                     return Err(Rejected::Stale);
                 }
                 self.record_about(&mut events, now, ix, Some(attempt), EventKind::TaskWaiting(waiting));

@@ -35,6 +35,7 @@ macro_rules! planted {
 mod answer;
 mod apply;
 mod attempt;
+mod budget;
 mod decide;
 mod failure;
 mod fold;
@@ -128,6 +129,8 @@ struct State {
     finished_at: Option<Timestamp>,
     error: Option<TaskError>,
     usage: Usage,
+    /// What had been used when the budget was last granted again.
+    granted: Usage,
     /// The arena: the workflow's own nodes first, then whatever a group, a `foreach` or a `repeat` adds.
     tasks: Vec<Task>,
     /// The tasks that were added, by id. One that is made again takes the place of the old one.
@@ -221,6 +224,7 @@ impl Run {
             finished_at: None,
             error: None,
             usage: Usage::default(),
+            granted: Usage::default(),
             tasks,
             added: BTreeMap::new(),
             scopes,
@@ -295,7 +299,7 @@ impl Run {
     pub fn owed(&self, now: Timestamp) -> impl Iterator<Item = Command<'_>> {
         let live = self.state.phase == Phase::Live;
         let execute = self.running().filter(move |_| live).map(|(task, attempt)| Command::Execute { task, attempt });
-        let awaits = self.awaiting().filter(move |_| live);
+        let awaits = self.awaiting().filter(move |_| live || planted!(AwaitsChildrenOfStoppedRuns));
         let awaits = awaits.map(|(task, attempt, child)| Command::Await { task, attempt, child });
         let accept = self.ready(now).take(self.room()).map(|task| Command::Accept { task });
         execute.chain(awaits).chain(accept).chain(self.wake_at(now).map(Command::WakeAt))

@@ -133,6 +133,60 @@ mutants! {
     TakesNoForYes,
     /// No answer in time counts as an approval.
     TakesSilenceForYes,
+    /// `output_schema` is not looked at.
+    IgnoresTheSchema,
+    /// `output_schema` is that of the list of all instances, too.
+    SchemaOfTheWholeList,
+    /// An output that does not fit is not tried again.
+    MisfitsAreFinal,
+    /// What led to an output that does not fit is not counted.
+    MisfitsCostNothing,
+    /// An attempt that waits for a child run goes on holding a place.
+    ChildrenHoldPlaces,
+    /// `timeout_seconds` end when the waiting for a child run begins.
+    ChildrenHaveNoTimeout,
+    /// An attempt that waits for a child run may say so again.
+    WaitsTwiceForChildren,
+    /// Child runs of a run that is being stopped are awaited on.
+    AwaitsChildrenOfStoppedRuns,
+    /// The ends of the child runs of a run that is being stopped are not awaited.
+    StopsForgetChildren,
+    /// `on_failure: pause` asks nobody.
+    PausesNobody,
+    /// What led to a failure that somebody decides about is not counted.
+    PausesCostNothing,
+    /// The task's deadline passes while somebody thinks.
+    DeadlinesPassWhilePaused,
+    /// The output that somebody gives is not taken.
+    ContinuesWithNothing,
+    /// Who says retry does not give the task its attempts again.
+    RetriesAreTheLastOnes,
+    /// The nodes of `on_failure` run whatever happened.
+    OnFailureAlwaysRuns,
+    /// The `finally` nodes of a run that is being stopped may take for ever.
+    FinallyHasNoLimit,
+    /// A cancel stops the `finally` nodes at once.
+    TheFirstCancelStopsFinally,
+    /// A run that is being stopped runs no `finally` nodes.
+    StoppedRunsHaveNoEnd,
+    /// A run succeeds although one of its `finally` nodes failed.
+    FinallyNeverFails,
+    /// Reopening does not run the later stages again.
+    ReopenKeepsTheEnd,
+    /// A result that is taken over does not say from where.
+    ForgetsWhoseResultsTheyAre,
+    /// Only what depends on nothing is taken over.
+    ReusesOnlyTheFirst,
+    /// Of a loop a part may be taken over.
+    ReusesPartsOfLoops,
+    /// A loop that is taken over goes round again.
+    ReusedLoopsGoRound,
+    /// A task that asks pays nothing for the attempt.
+    QuestionsCostNothing,
+    /// A task's deadline passes while somebody thinks about its question.
+    DeadlinesPassWhileAsked,
+    /// A question that is turned down is answered with nothing.
+    TakesNoForAnAnswer,
     /// `handle` changes what only `apply` may.
     ChangesStateBesideTheLog,
 }

@@ -40,10 +40,12 @@ pub(super) fn check_decision(mut answer: Map<String, Value>) -> Result<Value, Ve
 impl Run {
     /// `task.waiting` for a decision: what failed has ended, and does not end the task.
     pub(super) fn pause(&mut self, ix: TaskIx, event: &Event, error: &TaskError, lost: Option<Loss>, usage: Usage) {
-        self.end_attempt(ix, event, usage);
+        self.end_attempt(ix, event, if planted!(PausesCostNothing) { Usage::default() } else { usage });
         self.count_failure(ix, lost);
         self.weigh_answers(ix, error, lost);
+        let deadline_at = self.task(ix).deadline_at.filter(|_| planted!(DeadlinesPassWhilePaused));
         self.unschedule(ix);
+        self.state.timers.extend(deadline_at.map(|time| (time, Timer::Deadline(ix))));
         let task = self.task_mut(ix);
         task.status = Status::Waiting;
         task.error = Some(error.clone());
@@ -77,6 +79,7 @@ impl Run {
     ) {
         let continue_with = match data.get("decision").and_then(Value::as_str) {
             Some("retry") => return,
+            Some("continue") if planted!(ContinuesWithNothing) => Some(Payload::new(Value::Null)),
             Some("continue") => Some(Payload::new(data.get("output").cloned().unwrap_or_default())),
             _ => None,
         };
@@ -99,7 +102,9 @@ impl Run {
         let has_begun = self.task(ix).started_at.is_some();
         let plan = self.plan.clone();
         let node = plan.node(self.task(ix).node);
+        let failures = self.task(ix).failures;
         self.task_mut(ix).reset(node);
+        self.task_mut(ix).failures = if planted!(RetriesAreTheLastOnes) { failures } else { 0 };
         self.note_restart(ix);
         if !self.is_member(ix) {
             self.enter(ix);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use super::{Run, TaskIx};
+use super::{Run, TaskIx, Timer};
 use crate::{
     event::{Event, Waiting},
     ids::TaskId,
@@ -100,8 +100,10 @@ impl Run {
     /// `task.waiting` for answers: the attempt has ended, and the task has not. While a person thinks no clock of the task
     /// runs; its deadline begins anew with the answer.
     pub(super) fn ask(&mut self, ix: TaskIx, event: &Event, question: &Question, usage: Usage) {
-        self.end_attempt(ix, event, usage);
+        self.end_attempt(ix, event, if planted!(QuestionsCostNothing) { Usage::default() } else { usage });
+        let deadline_at = self.task(ix).deadline_at.filter(|_| planted!(DeadlinesPassWhileAsked));
         self.unschedule(ix);
+        self.state.timers.extend(deadline_at.map(|time| (time, Timer::Deadline(ix))));
         let task = self.task_mut(ix);
         task.status = Status::Waiting;
         task.resume = None;
@@ -111,7 +113,8 @@ impl Run {
 
     /// `task.signaled` to a question: the next attempt may start.
     pub(super) fn take_answers(&mut self, ix: TaskIx, data: &Payload) {
-        if data.value().and_then(|data| data.as_object()).is_some_and(rejects) {
+        let says_no = data.value().and_then(|data| data.as_object()).is_some_and(rejects);
+        if says_no && !planted!(TakesNoForAnAnswer) {
             return;
         }
         let Some(Waiting::Question { question, .. }) = self.task_mut(ix).waiting.take() else { return };

@@ -25,7 +25,7 @@ impl Run {
         taken: BTreeMap<TaskId, Payload>,
         now: Timestamp,
     ) -> (Self, Vec<Event>) {
-        let from = created.rerun_of.unwrap_or(id);
+        let from = created.rerun_of.filter(|_| !planted!(ForgetsWhoseResultsTheyAre)).unwrap_or(id);
         let mut run = Self::empty(plan, id, created.clone(), now);
         let mut events = Vec::with_capacity(2 + taken.len());
         let mut taken = run.takeable(taken);
@@ -48,7 +48,12 @@ impl Run {
                     None => break,
                 },
             };
-            if run.task(next).status.is_terminal() && run.task(next).scope == ScopeIx::ROOT && run.is_member(next) {
+            let goes_on = !planted!(ReusesOnlyTheFirst);
+            if goes_on
+                && run.task(next).status.is_terminal()
+                && run.task(next).scope == ScopeIx::ROOT
+                && run.is_member(next)
+            {
                 begun.extend(run.node_of(next).dependents.iter().rev().map(|edge| run.sibling(next, edge.to)));
             }
         }
@@ -63,7 +68,7 @@ impl Run {
         for ix in self.scope(ScopeIx::ROOT).members() {
             let Some(back) = &self.node_of(ix).loop_back else { continue };
             let body = back.body.iter().map(|&node| self.sibling(ix, node));
-            if !body.clone().all(|inside| taken.contains_key(&inside)) {
+            if !planted!(ReusesPartsOfLoops) && !body.clone().all(|inside| taken.contains_key(&inside)) {
                 body.for_each(|inside| drop(taken.remove(&inside)));
             }
         }

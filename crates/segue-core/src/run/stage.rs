@@ -48,7 +48,8 @@ impl Run {
 
     fn next_stage(&self) -> Option<Stage> {
         let later = [Stage::Failure, Stage::Finally].into_iter().filter(|&stage| stage > self.state.stage);
-        later.into_iter().find(|&stage| self.scope_of_stage(stage).is_some())
+        let is_left = |stage: &Stage| self.scope_of_stage(*stage).is_some();
+        later.into_iter().find(is_left).filter(|_| self.state.stop.is_none() || !planted!(StoppedRunsHaveNoEnd))
     }
 
     /// Has everything of this stage ended?
@@ -79,10 +80,12 @@ impl Run {
             self.state.stage = next;
             let scope = self.current();
             match next {
-                Stage::Failure if self.state.failure.is_none() => self.skip_scope(scope),
+                Stage::Failure if self.state.failure.is_none() && !planted!(OnFailureAlwaysRuns) => {
+                    self.skip_scope(scope)
+                }
                 Stage::Finally => {
                     self.state.phase = Phase::Live;
-                    if self.state.stop.is_some() {
+                    if self.state.stop.is_some() && !planted!(FinallyHasNoLimit) {
                         self.limit_finally(now);
                     }
                     self.begin_scope(scope);
@@ -111,7 +114,7 @@ impl Run {
         self.state.is_idle = false;
         if is_first {
             self.state.stop = Some(Stop { by, reason: reason.to_owned() });
-            if self.state.stage == Stage::Finally {
+            if self.state.stage == Stage::Finally && !planted!(TheFirstCancelStopsFinally) {
                 self.limit_finally(now);
                 return;
             }
@@ -150,6 +153,7 @@ impl Run {
         }
         let failure = self.state.failure.clone().or_else(|| self.unhandled_failure(ScopeIx::ROOT));
         let finally = self.plan.finally.map(ScopeIx::top);
+        let finally = finally.filter(|_| !planted!(FinallyNeverFails));
         match failure.or_else(|| self.unhandled_failure(finally?)) {
             Some(error) => EventKind::RunFailed { error },
             None => match self.outputs(ScopeIx::ROOT) {

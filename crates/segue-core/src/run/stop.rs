@@ -16,7 +16,8 @@ impl Run {
             return;
         }
         for ix in self.under_way(self.scope(self.current()).members().collect()) {
-            if !self.is_alive(ix) && !self.has_open_parts(ix) {
+            let runs = self.is_alive(ix) && !(planted!(StopsForgetChildren) && self.state.awaiting.contains(&ix));
+            if !runs && !self.has_open_parts(ix) {
                 self.record_about(events, now, ix, None, EventKind::TaskCancelled { usage: Usage::default() });
             }
         }

@@ -120,6 +120,8 @@ pub(super) struct Task {
     /// Nodes that may still read its output; the run's own outputs count as one.
     pub(super) readers: u32,
     pub(super) usage: Usage,
+    /// What it had used when its budget was last granted again.
+    pub(super) granted: Usage,
     /// The answers to what it has asked, for its next attempt or the one that runs.
     pub(super) resume: Option<Resume>,
     /// What models answered the attempts from this one on is good still.
@@ -158,6 +160,7 @@ impl Task {
             handlers: 0,
             readers,
             usage: Usage::default(),
+            granted: Usage::default(),
             resume: None,
             answers_since: 1,
         }
@@ -181,6 +184,7 @@ impl Task {
             attempt: self.attempt,
             restarted: self.restarted,
             usage: self.usage,
+            granted: self.granted,
             answers_since: self.answers_since,
             ..fresh
         };

@@ -1,5 +1,6 @@
 //! The kernel's rules, one test a rule: a workflow, what the world does, and the log that must come out.
 
+mod budget;
 mod child;
 mod found;
 mod nest;

@@ -1,6 +1,7 @@
 //! What the user declares: the workflow document as types, its reader, its rules and its diagnostics.
 //!
 //! * [`parse`](fn@parse): text to specification, or to everything that is wrong with it, each with its place.
+//! * [`parse_document`]: the same for documents of other kinds, with a [`Decoder`] for their fields.
 //! * [`check`](fn@check): the rules of meaning on the types, for specifications built in Rust.
 //! * [`resolve_inputs`]: what a run is started with, against the workflow's params.
 //! * [`OutputSchema`]: what a node's output must be.
@@ -10,6 +11,7 @@
 //! A text becomes a tree of JSON values with places (`tree`), the tree becomes the types (`decode`), the types are
 //! checked (`check`). Problems carry JSON Pointers; places in the text are added at the end.
 
+mod budget;
 mod check;
 pub mod codes;
 mod decode;
@@ -24,12 +26,15 @@ mod tree;
 mod types;
 mod walk;
 
+pub use budget::{BudgetSpec, USD_MAX};
 pub use check::{CheckOptions, check};
+pub use decode::{Decoder, Fields, kind_of};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use failure::{Backoff, FailureAction, FailurePolicy, Jitter, OnFailure, RetryPolicy, WorkflowOnFailure};
 pub use inputs::{input_from_text, resolve_form, resolve_inputs};
 pub use output_schema::{Mismatch, OutputSchema, SCHEMA_VALUES_MAX};
-pub use parse::{Format, Parsed, parse, parse_bytes};
+pub use parse::{Format, Parsed, parse, parse_bytes, parse_document};
+pub use problem::{At, Problem};
 pub use schema::workflow_schema;
 pub use tree::{DEPTH_MAX, DOCUMENT_BYTES_MAX, VALUES_MAX};
 pub use types::{

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    CheckOptions, Diagnostic, Severity, WorkflowSpec, check, codes, decode,
+    CheckOptions, Decoder, Diagnostic, Severity, WorkflowSpec, check, codes, decode,
     problem::{Problem, Problems},
     tree::{self, DOCUMENT_BYTES_MAX, Source, Tree},
 };
@@ -30,17 +30,17 @@ impl Format {
     }
 }
 
-/// What came of reading a document.
+/// What came of reading a document: a workflow, or one of another kind.
 #[derive(Debug)]
-pub struct Parsed {
+pub struct Parsed<T = WorkflowSpec> {
     /// The specification; none if there is an error.
-    pub spec: Option<WorkflowSpec>,
+    pub spec: Option<T>,
     /// What is wrong, in the order of the text.
     pub diagnostics: Vec<Diagnostic>,
     source: Source,
 }
 
-impl Parsed {
+impl<T> Parsed<T> {
     /// Gives a diagnostic its place in the text, from its JSON Pointer. Leaves one that has its place alone.
     pub fn locate(&self, diagnostic: &mut Diagnostic) {
         if diagnostic.span.is_none() {
@@ -74,11 +74,29 @@ impl Parsed {
 
 /// Reads a document that is bytes: a file, the body of a request.
 pub fn parse_bytes(bytes: &[u8], file_name: Option<&str>, options: &CheckOptions) -> Parsed {
+    read_bytes(bytes, file_name, |value, problems| workflow(value, options, problems))
+}
+
+/// Reads a document of another kind than a workflow: within the same bounds, with the same diagnostics. `decode` makes of
+/// its value what it is to be, and reports what is wrong.
+pub fn parse_document<T>(
+    bytes: &[u8],
+    file_name: Option<&str>,
+    decode: impl FnOnce(&Value, &mut Decoder<'_>) -> Option<T>,
+) -> Parsed<T> {
+    read_bytes(bytes, file_name, |value, problems| decode(value, &mut Decoder::new(problems)))
+}
+
+fn read_bytes<T>(
+    bytes: &[u8],
+    file_name: Option<&str>,
+    decode: impl FnOnce(&Value, &mut Problems) -> Option<T>,
+) -> Parsed<T> {
     if bytes.len() > DOCUMENT_BYTES_MAX {
         return failed("", too_large(bytes.len()));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(text, Format::guess(file_name, text), options),
+        Ok(text) => read(text, Format::guess(file_name, text), decode),
         Err(error) => {
             let readable = &bytes[..error.valid_up_to()];
             let text = String::from_utf8_lossy(readable);
@@ -96,6 +114,18 @@ pub fn parse_bytes(bytes: &[u8], file_name: Option<&str>, options: &CheckOptions
 /// Reads and checks a document. Answers every text in bounded time; all problems at once, but after a mistake of syntax
 /// there is nothing more to judge.
 pub fn parse(text: &str, format: Format, options: &CheckOptions) -> Parsed {
+    read(text, format, |value, problems| workflow(value, options, problems))
+}
+
+fn workflow(value: &Value, options: &CheckOptions, problems: &mut Problems) -> Option<WorkflowSpec> {
+    let spec = decode::workflow(value, problems);
+    if let Some(spec) = &spec {
+        check::run(spec, options, problems);
+    }
+    spec
+}
+
+fn read<T>(text: &str, format: Format, decode: impl FnOnce(&Value, &mut Problems) -> Option<T>) -> Parsed<T> {
     if text.len() > DOCUMENT_BYTES_MAX {
         return failed("", too_large(text.len()));
     }
@@ -121,14 +151,11 @@ pub fn parse(text: &str, format: Format, options: &CheckOptions) -> Parsed {
             return finish(text, tree, None, problems);
         }
     };
-    let spec = decode::workflow(&tree.value, &mut problems);
-    if let Some(spec) = &spec {
-        check::run(spec, options, &mut problems);
-    }
+    let spec = decode(&tree.value, &mut problems);
     finish(text, tree, spec, problems)
 }
 
-fn finish(text: &str, tree: Tree, spec: Option<WorkflowSpec>, problems: Problems) -> Parsed {
+fn finish<T>(text: &str, tree: Tree, spec: Option<T>, problems: Problems) -> Parsed<T> {
     let source = Source::new(text, tree.spans);
     let mut diagnostics = Vec::with_capacity(problems.list.len());
     let has_errors = problems.has_errors() || problems.overflow;
@@ -155,7 +182,7 @@ fn finish(text: &str, tree: Tree, spec: Option<WorkflowSpec>, problems: Problems
     Parsed { spec: spec.filter(|_| !has_errors), diagnostics, source }
 }
 
-fn failed(text: &str, problem: Problem) -> Parsed {
+fn failed<T>(text: &str, problem: Problem) -> Parsed<T> {
     let tree = Tree { value: Value::Null, spans: tree::Spans::default() };
     finish(text, tree, None, Problems { list: vec![problem], overflow: false })
 }

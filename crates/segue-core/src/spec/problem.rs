@@ -7,9 +7,9 @@ use super::{Diagnostic, codes::Code};
 /// The most problems that are reported of one document.
 pub(crate) const PROBLEMS_MAX: usize = 1000;
 
-/// A problem and its place.
+/// A problem of a document and its place, as a [`Decoder`](super::Decoder) takes it.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(crate) code: &'static Code,
     /// JSON Pointer to the value.
     pub(crate) path: String,
@@ -26,13 +26,15 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(code: &'static Code, path: impl fmt::Display, message: impl Into<String>) -> Self {
+    /// What breaks the rule `code`, at a JSON Pointer or an [`At`].
+    pub fn new(code: &'static Code, path: impl fmt::Display, message: impl Into<String>) -> Self {
         let path = path.to_string();
         Self { code, path, message: message.into(), help: None, at: None, inside: None, first_at: None, on_key: false }
     }
 
+    /// Adds the cure; without one the rule's own is shown.
     #[must_use]
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -55,8 +57,9 @@ impl Problem {
         self
     }
 
+    /// It is about the key and not about its value.
     #[must_use]
-    pub(crate) fn on_key(mut self) -> Self {
+    pub fn on_key(mut self) -> Self {
         self.on_key = true;
         self
     }
@@ -98,7 +101,7 @@ impl Problems {
 
 /// A place in a document, as a chain of steps: costs nothing until a problem is found there.
 #[derive(Clone, Copy)]
-pub(crate) struct At<'a> {
+pub struct At<'a> {
     parent: Option<&'a At<'a>>,
     step: Step<'a>,
 }
@@ -112,18 +115,21 @@ enum Step<'a> {
 }
 
 impl<'a> At<'a> {
-    pub(crate) const ROOT: At<'static> = At { parent: None, step: Step::Root };
+    /// The whole document.
+    pub const ROOT: At<'static> = At { parent: None, step: Step::Root };
 
     /// The place that a JSON Pointer leads to.
     pub(crate) const fn pointer(pointer: &'a str) -> At<'a> {
         At { parent: None, step: Step::Pointer(pointer) }
     }
 
-    pub(crate) const fn key(&'a self, key: &'a str) -> At<'a> {
+    /// A field of the mapping here.
+    pub const fn key(&'a self, key: &'a str) -> At<'a> {
         At { parent: Some(self), step: Step::Key(key) }
     }
 
-    pub(crate) const fn index(&'a self, index: usize) -> At<'a> {
+    /// An item of the list here, from 0.
+    pub const fn index(&'a self, index: usize) -> At<'a> {
         At { parent: Some(self), step: Step::Index(index) }
     }
 }

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::failure::{OnFailure, RetryPolicy, WorkflowOnFailure};
+use super::{
+    budget::BudgetSpec,
+    failure::{OnFailure, RetryPolicy, WorkflowOnFailure},
+};
 use crate::ids::{HandlerId, NodeId, WorkflowId};
 
 /// A span of time in seconds; not negative.
@@ -48,6 +51,9 @@ pub struct WorkflowSpec {
     /// The longest a run may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<Seconds>,
+    /// What a run may consume of models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetSpec>,
     /// Nodes of a run that may run at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -199,6 +205,9 @@ pub struct TaskNode {
     /// The longest the task may take over all its attempts, from the start of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<Seconds>,
+    /// What the task may consume of models, over all its attempts; each instance and iteration for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetSpec>,
     /// What its failure does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
@@ -230,6 +239,7 @@ impl TaskNode {
             retry_policy: None,
             timeout_seconds: None,
             deadline_seconds: None,
+            budget: None,
             on_failure: None,
             metadata: Map::new(),
         }

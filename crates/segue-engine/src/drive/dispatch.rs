@@ -102,7 +102,7 @@ impl Drive {
             },
             base_dir: created.base_dir.as_ref().map(PathBuf::from),
             resume: self.run.resume_of(task).cloned(),
-            budget: None,
+            budgets: self.run.budgets(task),
             rehearsal: created.rehearsal,
             timeout: node.timeout,
             grace: self.shared.config.grace,

@@ -71,6 +71,7 @@ impl Case {
             now: Timestamp::from_micros(1_790_000_000_000_000),
             effect_key: format!("{}/{task}", RunId::from_bytes([7; 16])),
             values: Arc::default(),
+            answers_since: 1,
         };
         let invocation = Invocation {
             handler: HandlerId::new(self.handler),
@@ -83,6 +84,8 @@ impl Case {
             base_dir: self.base_dir.clone(),
             rehearsal: self.rehearsal,
             timeout: None,
+            resume: None,
+            budgets: Vec::new(),
             grace: self.grace,
             cancel: controls.cancel.clone(),
             progress: controls.progress.clone(),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Checks;
 use crate::spec::{
-    Defaults, FailureAction, OnFailure, RetryPolicy, Seconds, TaskNode, codes,
+    BudgetSpec, Defaults, FailureAction, OnFailure, RetryPolicy, Seconds, TaskNode, USD_MAX, codes,
     problem::{At, Problem},
 };
 
@@ -21,6 +21,7 @@ impl Checks<'_> {
         let root = At::ROOT;
         let (spec, layout) = (self.spec, self.layout);
         self.positive(spec.timeout_seconds, &root, "timeout_seconds");
+        self.budget(spec.budget.as_ref(), &root);
         if spec.max_parallel_nodes == Some(0) {
             let message = "`max_parallel_nodes` is 1 or more; with 0 nothing could run";
             self.add(Problem::new(&codes::OUT_OF_RANGE, "/max_parallel_nodes", message));
@@ -48,6 +49,7 @@ impl Checks<'_> {
         self.positive(node.timeout_seconds, at, "timeout_seconds");
         self.positive(node.deadline_seconds, at, "deadline_seconds");
         self.retry_policy(node.retry_policy.as_ref(), at);
+        self.budget(node.budget.as_ref(), at);
         self.on_failure(node.on_failure.as_ref(), at);
         self.deadline(node, at);
         if node.parallelism == Some(0) {
@@ -112,6 +114,19 @@ impl Checks<'_> {
         {
             let message = format!("`{name}` is more than 0 and at most {SECONDS_MAX} seconds; this is {seconds}");
             self.add(Problem::new(&codes::OUT_OF_RANGE, parent.key(name), message));
+        }
+    }
+
+    fn budget(&mut self, budget: Option<&BudgetSpec>, parent: &At<'_>) {
+        let Some(budget) = budget else { return };
+        let at = parent.key("budget");
+        if let Some(usd) = budget.usd.filter(|usd| !(*usd > 0.0 && *usd <= USD_MAX)) {
+            let message = format!("`usd` is more than 0 and at most {USD_MAX} dollars; this is {usd}");
+            self.add(Problem::new(&codes::OUT_OF_RANGE, at.key("usd"), message));
+        }
+        if budget.tokens == Some(0) {
+            let message = "`tokens` is 1 or more; with 0 no model could be asked";
+            self.add(Problem::new(&codes::OUT_OF_RANGE, at.key("tokens"), message));
         }
     }
 

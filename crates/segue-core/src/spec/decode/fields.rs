@@ -12,7 +12,7 @@ use crate::spec::{
 };
 
 /// What a value is, for a message.
-pub(crate) fn kind_of(value: &Value) -> String {
+pub fn kind_of(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(flag) => format!("the boolean {flag}"),
@@ -24,21 +24,23 @@ pub(crate) fn kind_of(value: &Value) -> String {
 }
 
 /// The fields of one mapping.
-pub(crate) struct Fields<'a> {
-    pub(crate) map: &'a Map<String, Value>,
-    pub(crate) at: &'a At<'a>,
+pub struct Fields<'a> {
+    /// All of them.
+    pub map: &'a Map<String, Value>,
+    /// Where the mapping stands.
+    pub at: &'a At<'a>,
 }
 
 impl<'a> Fields<'a> {
     /// The field's value; none if it is absent or null.
-    pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
+    pub fn get(&self, name: &str) -> Option<&'a Value> {
         self.map.get(name).filter(|value| !value.is_null())
     }
 }
 
 impl Decoder<'_> {
     /// The value as a mapping.
-    pub(crate) fn mapping<'a>(&mut self, value: &'a Value, at: &'a At<'a>, what: &str) -> Option<Fields<'a>> {
+    pub fn mapping<'a>(&mut self, value: &'a Value, at: &'a At<'a>, what: &str) -> Option<Fields<'a>> {
         match value.as_object() {
             Some(map) => Some(Fields { map, at }),
             None => {
@@ -48,12 +50,13 @@ impl Decoder<'_> {
         }
     }
 
-    pub(crate) fn wrong_type(&mut self, at: &At<'_>, rule: &str, value: &Value) {
+    /// Reports a value that is not what `rule` says.
+    pub fn wrong_type(&mut self, at: &At<'_>, rule: &str, value: &Value) {
         self.add(Problem::new(&codes::WRONG_TYPE, at, format!("{rule}; this is {}", kind_of(value))));
     }
 
     /// Reports every field that is not in `known`; one in `reserved` as not built yet.
-    pub(crate) fn only(&mut self, fields: &Fields<'_>, what: &str, known: &[&'static str], reserved: &[&'static str]) {
+    pub fn only(&mut self, fields: &Fields<'_>, what: &str, known: &[&'static str], reserved: &[&'static str]) {
         for name in fields.map.keys() {
             if known.contains(&name.as_str()) || name.starts_with("x-") {
                 continue;
@@ -79,13 +82,15 @@ impl Decoder<'_> {
         self.add(Problem::new(&codes::NOT_AVAILABLE, at, message).on_key());
     }
 
-    pub(crate) fn missing(&mut self, fields: &Fields<'_>, name: &str, what: &str) {
+    /// Reports a field that has to be there.
+    pub fn missing(&mut self, fields: &Fields<'_>, name: &str, what: &str) {
         let message = format!("{what} needs `{name}`");
         let problem = Problem::new(&codes::MISSING_FIELD, fields.at.key(name), message);
         self.add(problem.help(format!("add `{name}: …`")));
     }
 
-    pub(crate) fn text(&mut self, fields: &Fields<'_>, name: &str) -> Option<String> {
+    /// A text.
+    pub fn text(&mut self, fields: &Fields<'_>, name: &str) -> Option<String> {
         let value = fields.get(name)?;
         if let Value::String(text) = value {
             return Some(text.clone());
@@ -95,7 +100,7 @@ impl Decoder<'_> {
     }
 
     /// Reports that a text was expected. Numbers and booleans get their quotes as the cure.
-    pub(crate) fn text_expected(&mut self, at: &At<'_>, name: &str, value: &Value) {
+    pub fn text_expected(&mut self, at: &At<'_>, name: &str, value: &Value) {
         let message = format!("`{name}` is a text; this is {}", kind_of(value));
         let help = (value.is_number() || value.is_boolean()).then(|| format!("write it in quotes: \"{value}\""));
         self.add(Problem::new(&codes::WRONG_TYPE, at, message).maybe_help(help));
@@ -129,7 +134,8 @@ impl Decoder<'_> {
         }
     }
 
-    pub(crate) fn seconds(&mut self, fields: &Fields<'_>, name: &str) -> Option<Seconds> {
+    /// A span of time.
+    pub fn seconds(&mut self, fields: &Fields<'_>, name: &str) -> Option<Seconds> {
         let value = fields.get(name)?;
         let at = fields.at.key(name);
         match value {
@@ -157,7 +163,7 @@ impl Decoder<'_> {
     }
 
     /// A whole number. What is out of a `u32` is out of every range here.
-    pub(crate) fn whole(&mut self, fields: &Fields<'_>, name: &str) -> Option<u32> {
+    pub fn whole(&mut self, fields: &Fields<'_>, name: &str) -> Option<u32> {
         let value = fields.get(name)?;
         let at = fields.at.key(name);
         match value.as_i64().map(u32::try_from) {
@@ -198,7 +204,7 @@ impl Decoder<'_> {
     }
 
     /// True or false; false if absent.
-    pub(crate) fn flag(&mut self, fields: &Fields<'_>, name: &str) -> bool {
+    pub fn flag(&mut self, fields: &Fields<'_>, name: &str) -> bool {
         match fields.get(name) {
             None => false,
             Some(Value::Bool(flag)) => *flag,
@@ -217,7 +223,7 @@ impl Decoder<'_> {
     }
 
     /// The items of a list, each with its place; none if the field is absent or no list.
-    pub(crate) fn list<'a>(&mut self, fields: &Fields<'a>, name: &str, help: Option<&str>) -> Option<&'a Vec<Value>> {
+    pub fn list<'a>(&mut self, fields: &Fields<'a>, name: &str, help: Option<&str>) -> Option<&'a Vec<Value>> {
         let value = fields.get(name)?;
         if let Value::Array(items) = value {
             return Some(items);
@@ -229,7 +235,7 @@ impl Decoder<'_> {
     }
 
     /// One of a few words, which are the serialised names of a type.
-    pub(crate) fn word<T: DeserializeOwned>(
+    pub fn word<T: DeserializeOwned>(
         &mut self,
         fields: &Fields<'_>,
         name: &str,
@@ -239,7 +245,8 @@ impl Decoder<'_> {
         self.one_word(fields.get(name)?, &fields.at.key(name), name, known, reserved)
     }
 
-    pub(crate) fn one_word<T: DeserializeOwned>(
+    /// As [`Decoder::word`], of a value that is no field.
+    pub fn one_word<T: DeserializeOwned>(
         &mut self,
         value: &Value,
         at: &At<'_>,

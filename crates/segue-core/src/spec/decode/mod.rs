@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{expr::Nearest, ids::NodeId};
 
-pub(crate) use fields::{Fields, kind_of};
+pub use fields::{Fields, kind_of};
 pub(crate) use workflow::workflow;
 
 /// Stands for an id that could not be read and has been reported.
@@ -28,8 +28,8 @@ fn unreadable_nodes() -> Vec<TaskNode> {
     vec![TaskNode::new(NodeId::new(UNREADABLE))]
 }
 
-/// What decoding needs besides the value.
-pub(crate) struct Decoder<'p> {
+/// Reads the fields of a document, and collects what is wrong with them.
+pub struct Decoder<'p> {
     problems: &'p mut Problems,
     nearest: Nearest,
 }
@@ -39,7 +39,8 @@ impl<'p> Decoder<'p> {
         Self { problems, nearest: Nearest::default() }
     }
 
-    pub(crate) fn add(&mut self, problem: Problem) {
+    /// Takes a problem.
+    pub fn add(&mut self, problem: Problem) {
         self.problems.add(problem);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 24] = [
     "id",
     "name",
     "description",
@@ -31,13 +31,14 @@ const KNOWN: [&str; 23] = [
     "retry_policy",
     "timeout_seconds",
     "deadline_seconds",
+    "budget",
     "on_failure",
     "cache",
     "hints",
     "metadata",
 ];
 
-const RESERVED: [&str; 3] = ["heartbeat_seconds", "budget", "limits"];
+const RESERVED: [&str; 2] = ["heartbeat_seconds", "limits"];
 
 /// What a node runs: one of these.
 const WORK: [&str; 5] = ["task", "workflow", "group", "approval", "wait"];
@@ -73,6 +74,7 @@ impl Decoder<'_> {
         node.retry_policy = self.retry_policy(&fields);
         node.timeout_seconds = self.seconds(&fields, "timeout_seconds");
         node.deadline_seconds = self.seconds(&fields, "deadline_seconds");
+        node.budget = self.budget(&fields);
         node.on_failure = self.on_failure(&fields);
         node.metadata = self.free_map(&fields, "metadata");
         node

@@ -1,11 +1,11 @@
-//! `retry_policy` and `on_failure`.
+//! `retry_policy`, `budget` and `on_failure`.
 
 use serde_json::Value;
 
 use super::{Decoder, fields::Fields};
 use crate::{
     outcome::ErrorKind,
-    spec::{FailureAction, OnFailure, RetryPolicy},
+    spec::{BudgetSpec, FailureAction, OnFailure, RetryPolicy, codes, problem::Problem},
 };
 
 const RETRY: [&str; 7] = [
@@ -17,6 +17,8 @@ const RETRY: [&str; 7] = [
     "retry_on",
     "do_not_retry_on",
 ];
+
+const ACTIONS: [&str; 3] = ["fail", "continue", "pause"];
 
 impl Decoder<'_> {
     pub(crate) fn retry_policy(&mut self, fields: &Fields<'_>) -> Option<RetryPolicy> {
@@ -43,20 +45,40 @@ impl Decoder<'_> {
         Some(kinds.filter_map(|(index, item)| self.one_word(item, &list_at.index(index), name, &known, &[])).collect())
     }
 
+    pub(crate) fn budget(&mut self, fields: &Fields<'_>) -> Option<BudgetSpec> {
+        let value = fields.get("budget")?;
+        let at = fields.at.key("budget");
+        let own = self.mapping(value, &at, "`budget`")?;
+        self.only(&own, "`budget`", &["usd", "tokens", "on_exceeded"], &[]);
+        if own.get("usd").or(own.get("tokens")).is_none() {
+            let problem = Problem::new(&codes::MISSING_FIELD, at.clone(), "`budget` needs `usd`, `tokens` or both");
+            self.add(problem.help("write `budget: { tokens: 100000 }`"));
+        }
+        let tokens = own.get("tokens").and_then(|value| {
+            let tokens = value.as_u64();
+            if tokens.is_none() {
+                self.wrong_type(&at.key("tokens"), "`tokens` is a whole number", value);
+            }
+            tokens
+        });
+        let usd = self.number(&own, "usd");
+        let on_exceeded = self.word(&own, "on_exceeded", &ACTIONS, &[]).unwrap_or_default();
+        Some(BudgetSpec { usd, tokens, on_exceeded })
+    }
+
     pub(crate) fn on_failure(&mut self, fields: &Fields<'_>) -> Option<OnFailure> {
         let value = fields.get("on_failure")?;
         let at = fields.at.key("on_failure");
         if let Value::String(word) = value {
             let message = "`on_failure` of a node is a mapping; this is a text";
             self.add(
-                crate::spec::problem::Problem::new(&crate::spec::codes::WRONG_TYPE, at, message)
-                    .help(format!("write `on_failure: {{ action: {word} }}`")),
+                Problem::new(&codes::WRONG_TYPE, at, message).help(format!("write `on_failure: {{ action: {word} }}`")),
             );
             return None;
         }
         let own = self.mapping(value, &at, "`on_failure`")?;
         self.only(&own, "`on_failure`", &["action", "output"], &[]);
-        let action = self.word(&own, "action", &["fail", "continue", "pause"], &[]);
+        let action = self.word(&own, "action", &ACTIONS, &[]);
         Some(OnFailure { action: action.unwrap_or(FailureAction::Fail), output: own.get("output").cloned() })
     }
 }

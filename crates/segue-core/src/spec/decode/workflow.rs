@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "segue",
     "id",
     "name",
@@ -20,6 +20,7 @@ const KNOWN: [&str; 15] = [
     "secrets",
     "defaults",
     "timeout_seconds",
+    "budget",
     "max_parallel_nodes",
     "nodes",
     "edges",
@@ -29,7 +30,7 @@ const KNOWN: [&str; 15] = [
     "metadata",
 ];
 
-const RESERVED: [&str; 2] = ["limits", "budget"];
+const RESERVED: [&str; 1] = ["limits"];
 
 /// Decodes a document. None only if it is no mapping at all.
 pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<WorkflowSpec> {
@@ -50,6 +51,7 @@ pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<Workflo
         secrets: decoder.texts(&fields, "secrets"),
         defaults: decoder.defaults(&fields),
         timeout_seconds: decoder.seconds(&fields, "timeout_seconds"),
+        budget: decoder.budget(&fields),
         max_parallel_nodes: decoder.whole(&fields, "max_parallel_nodes"),
         nodes: decoder.nodes(&fields, "nodes").unwrap_or_else(|| {
             decoder.missing(&fields, "nodes", "a workflow");
