@@ -50,6 +50,8 @@ class Host:
     """Takes attempts until it is told to stop, or finds that something of one cannot be ended."""
 
     def __init__(self, channel: protocol.Channel, socket_path: str, adapter: SharedAdapter) -> None:
+        # Ctrl-C on a terminal is the engine's business.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._channel = channel
         self._socket_path = socket_path
         self._adapter = adapter
@@ -65,8 +67,6 @@ class Host:
 
     def run(self) -> NoReturn:
         """Until the engine closes its end, or a drain is over. Ends the process."""
-        # Ctrl-C on a terminal is the engine's business.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         prints.install()
         asyncio.set_event_loop(self._loop)
         threading.Thread(target=self._supervise, name="segue-supervisor", daemon=True).start()

@@ -63,8 +63,9 @@ def main() -> int:
     with contextlib.suppress(OSError):
         hello = _hello(adapter.name, token, loaded)
         if arguments.mode == "shared":
+            host = Host(channel, arguments.socket, adapter)
             channel.send({**hello, "mode": "shared"})
-            Host(channel, arguments.socket, adapter).run()
+            host.run()
         channel.send(hello)
         return Zygote(channel, arguments.socket, adapter).run()
     return 0

@@ -43,7 +43,7 @@ def make_host(engine: Engine, served: Provider) -> Iterator[HostMaker]:
 
     def make(**environment: str) -> Host:
         given = {"OPENAI_BASE_URL": served.base_url, "OPENAI_API_KEY": PLACEHOLDER, **environment}
-        host = Host(engine, "langchain", **given)
+        host = Host(engine, "langchain", None, **given)
         assert host.hello["type"] == "hello", host.hello
         made.append(host)
         return host

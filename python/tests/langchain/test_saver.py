@@ -39,7 +39,7 @@ def saver() -> SegueSaver:
 
 
 def test_the_base_suite_passes_in_full() -> None:
-    @checkpointer_test(name="segue")
+    @checkpointer_test(name="segue")  # type: ignore[untyped-decorator]
     async def make() -> AsyncIterator[SegueSaver]:
         yield saver()
 
