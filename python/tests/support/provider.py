@@ -13,12 +13,14 @@ from typing import Any
 
 @dataclass
 class Reply:
-    """One answer. `body` None: the connection is dropped. `hold`: answered only when it is set."""
+    """One answer. `body` None: the connection is dropped. `hold`: answered only when it is set. `missing`: so many
+    bytes are promised and never come."""
 
     status: int = 200
     body: bytes | None = b""
     headers: dict[str, str] = field(default_factory=dict)
     hold: threading.Event | None = None
+    missing: int = 0
 
 
 @dataclass
@@ -153,10 +155,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(reply.status)
-        for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
+        for name, value in {**reply.headers, "Content-Length": str(len(reply.body) + reply.missing)}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply.body)
+        self.close_connection = self.close_connection or reply.missing > 0
 
     def _hold(self, until: threading.Event) -> None:
         """Waits for the test, or for the client to hang up."""

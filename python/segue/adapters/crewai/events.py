@@ -140,6 +140,8 @@ class Forwarder:
             usage = usage_of(getattr(event, "usage", None))
             self._context.usage.add(usage)
             data["usage"] = usage.to_json()
+            if (cut := shortcomings.CUT_OFF.get(str(getattr(event, "finish_reason", None)))) is not None:
+                self._context.warn(f"an answer of {data.get('model', 'a model')}{_where(data)} {cut}")
         if kind == "tool_failed":
             self.tool_failures.append(_tool_warning(data))
             self._context.warn(self.tool_failures[-1])
@@ -226,8 +228,11 @@ def _short(value: Any, chars_max: int) -> str:
 
 
 def _tool_warning(data: Mapping[str, Any]) -> str:
-    where = f" in task {data['task']}" if data.get("task") else ""
-    return f"tool {data.get('tool', '?')} failed{where}: {data.get('error', 'no reason given')}"
+    return f"tool {data.get('tool', '?')} failed{_where(data)}: {data.get('error', 'no reason given')}"
+
+
+def _where(data: Mapping[str, Any]) -> str:
+    return f" in task {data['task']}" if data.get("task") else ""
 
 
 def _listen_on_the_bus(take: Callable[[Any, Any], None]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from segue.adapters.crewai.framework import lookup
@@ -55,6 +56,14 @@ def override(model: str | None, by_role: Mapping[str, str], rehearsal: bool) -> 
         yield
 
 
+_for_a_role: ContextVar[bool] = ContextVar("segue_for_a_role", default=False)
+
+
+def is_for_a_role() -> bool:
+    """Is the model that is built here a role's own, which the hint for all does not replace?"""
+    return _for_a_role.get()
+
+
 _BEGINNINGS: Final = ("execute_task", "aexecute_task", "kickoff", "akickoff", "kickoff_async")
 
 
@@ -70,7 +79,9 @@ def _assign_by_hand(by_role: Mapping[str, str]) -> None:
             model = by_role.get(str(self.role).strip())
             if model is not None and getattr(self.llm, "model", None) != model:
                 settings = {name: getattr(self.llm, name, None) for name in _CARRIED}
+                given = _for_a_role.set(True)
                 self.llm = llm(model, **{name: value for name, value in settings.items() if value is not None})
+                _for_a_role.reset(given)
             return original(self, *arguments, **options)
 
         return call
@@ -91,7 +102,7 @@ def _override_by_hand(model: str) -> Iterator[None]:
 
     def new(cls: Any, declared: Any = None, *arguments: Any, **options: Any) -> Any:
         declared = options.pop("model", declared)
-        return original(cls, model if cls is llm else declared, *arguments, **options)
+        return original(cls, model if cls is llm and not is_for_a_role() else declared, *arguments, **options)
 
     llm.__new__ = staticmethod(new)
     os.environ["MODEL"] = model

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Collection
 from typing import Any, Final
 
 from segue.adapters.crewai import embedders
 from segue.adapters.crewai.framework import lookup, subclasses
+from segue.adapters.crewai.models import is_for_a_role
 from segue.worker.adapter import Failure, Provider
 
 _OPENAI: Final = "crewai.llms.providers.openai.completion"
@@ -75,14 +75,13 @@ _KEPT: Final = frozenset(
 """Settings that mean the same everywhere. Addresses, keys and clients are what must not be kept."""
 
 
-def begin(provider: Provider, model: str | None, by_role: Collection[str] = ()) -> None:
-    """From now on this process has no model but the stand-in. Its name is `model`, unless it is asked for by one
-    of `by_role`. Before any of the user's code is loaded."""
+def begin(provider: Provider, model: str | None) -> None:
+    """From now on this process has no model but the stand-in. Before any of the user's code is loaded."""
     key = os.environ.get(provider.api_key_env or "")
     if not provider.base_url or not key:
         raise Failure("invalid_input", "a rehearsal needs provider.base_url and the key named by provider.api_key_env")
     _redirect_environment(provider.base_url, key)
-    stand_in = _StandIn(provider.base_url, key, model, by_role)
+    stand_in = _StandIn(provider.base_url, key, model)
     stand_in.guard_factory()
     stand_in.guard_clients()
     stand_in.guard_classes()
@@ -99,18 +98,17 @@ def _redirect_environment(base_url: str, key: str) -> None:
 
 
 class _StandIn:
-    def __init__(self, base_url: str, key: str, model: str | None, by_role: Collection[str]) -> None:
+    def __init__(self, base_url: str, key: str, model: str | None) -> None:
         self._base_url = base_url
         self._key = key
         self._model = model
-        self._by_role = by_role
         self._completion = importlib.import_module(_OPENAI).OpenAICompletion
 
     def build(self, model: str, settings: dict[str, Any]) -> Any:
         """A client of the stand-in that calls itself `model`."""
         kept = {name: value for name, value in settings.items() if name in _KEPT and value is not None}
         return self._completion(
-            model=(None if model in self._by_role else self._model) or _bare_name(model),
+            model=(None if is_for_a_role() else self._model) or _bare_name(model),
             provider="openai",
             api_key=self._key,
             base_url=self._base_url,

@@ -81,12 +81,11 @@ class _Run:
     def _prepare(self) -> None:
         """Everything that must be in place before the first line of the user's code."""
         start, context = self._start, self._context
-        model, by_role = models.hinted(start.hints), models.hinted_by_role(start.hints)
         missing = retries.switch_off(_hint(start, "inner_retries"))
         if missing:
             context.log("warning", f"crewai's own retries could not be switched off: {', '.join(missing)}")
         if start.rehearsal:
-            rehearsal.begin(start.provider, model, set(by_role.values()))
+            rehearsal.begin(start.provider, models.hinted(start.hints))
         else:
             models.use_provider(start.provider)
             models.accept_unknown_names()

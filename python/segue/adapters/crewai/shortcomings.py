@@ -37,6 +37,13 @@ EVENTS: Final = {
 }
 """CrewAI's type of an event → what it means for the result."""
 
+CUT_OFF: Final = {
+    "length": "was cut off: it had reached the limit of tokens",
+    "max_tokens": "was cut off: it had reached the limit of tokens",
+    "content_filter": "was cut off by the provider's filter",
+}
+"""Why an answer ended, where that was not its end."""
+
 
 def report(context: Context) -> None:
     """From now on they are warnings of this attempt."""
