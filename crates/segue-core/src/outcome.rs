@@ -48,13 +48,15 @@ pub enum ErrorKind {
     Rejected,
     /// It was cancelled from inside (a framework's own cancellation).
     Cancelled,
+    /// Whether it happened cannot be told, and asking again could do it twice.
+    Unknown,
     /// Of a run only: a join that could never hold.
     Join,
 }
 
 impl ErrorKind {
     /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::RateLimited,
         Self::Timeout,
         Self::Connection,
@@ -73,6 +75,7 @@ impl ErrorKind {
         Self::Exit,
         Self::Rejected,
         Self::Cancelled,
+        Self::Unknown,
         Self::Join,
     ];
 
@@ -117,6 +120,7 @@ impl ErrorKind {
             Self::Exit => "exit",
             Self::Rejected => "rejected",
             Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
             Self::Join => "join",
         }
     }

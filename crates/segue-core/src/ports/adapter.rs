@@ -93,6 +93,8 @@ pub struct Budget {
     pub tokens: Option<u64>,
     /// By the price table, in billionths of a US dollar.
     pub cost_nanousd: Option<u64>,
+    /// How often it has been granted again; a higher number is a budget anew.
+    pub grants: u32,
     /// By attempts that had ended when this one was dispatched, since the budget was last granted.
     pub spent: Usage,
 }

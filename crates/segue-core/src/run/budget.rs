@@ -14,17 +14,18 @@ impl Run {
     /// The budgets that bound the task's attempts: the run's and its own.
     pub fn budgets(&self, task: &TaskId) -> Vec<Budget> {
         let Some(ix) = self.find(task) else { return Vec::new() };
-        let of = |scope, spec: Option<BudgetSpec>, used: Usage, granted: Usage| {
+        let of = |scope, spec: Option<BudgetSpec>, used: Usage, granted: Usage, grants| {
             spec.map(|spec| Budget {
                 scope,
                 tokens: spec.tokens,
                 cost_nanousd: spec.cost_nanousd(),
+                grants,
                 spent: used.since(granted),
             })
         };
         let (state, task) = (&self.state, self.task(ix));
-        let run = of(BudgetScope::Run, self.plan.budget, state.usage, state.granted);
-        let own = of(BudgetScope::Task, self.node_of(ix).budget, task.usage, task.granted);
+        let run = of(BudgetScope::Run, self.plan.budget, state.usage, state.granted, state.grants);
+        let own = of(BudgetScope::Task, self.node_of(ix).budget, task.usage, task.granted, task.grants);
         run.into_iter().chain(own).collect()
     }
 
@@ -41,8 +42,10 @@ impl Run {
         let again = data.value().is_some_and(|data| data.get("decision").is_some_and(|decision| decision == "retry"));
         if is_budget && again {
             self.state.granted = self.state.usage;
+            self.state.grants += 1;
             let task = self.task_mut(ix);
             task.granted = task.usage;
+            task.grants += 1;
         }
     }
 }

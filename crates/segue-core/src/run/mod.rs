@@ -131,6 +131,8 @@ struct State {
     usage: Usage,
     /// What had been used when the budget was last granted again.
     granted: Usage,
+    /// How often that was.
+    grants: u32,
     /// The arena: the workflow's own nodes first, then whatever a group, a `foreach` or a `repeat` adds.
     tasks: Vec<Task>,
     /// The tasks that were added, by id. One that is made again takes the place of the old one.
@@ -225,6 +227,7 @@ impl Run {
             error: None,
             usage: Usage::default(),
             granted: Usage::default(),
+            grants: 0,
             tasks,
             added: BTreeMap::new(),
             scopes,

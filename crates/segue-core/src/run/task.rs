@@ -122,6 +122,8 @@ pub(super) struct Task {
     pub(super) usage: Usage,
     /// What it had used when its budget was last granted again.
     pub(super) granted: Usage,
+    /// How often that was.
+    pub(super) grants: u32,
     /// The answers to what it has asked, for its next attempt or the one that runs.
     pub(super) resume: Option<Resume>,
     /// What models answered the attempts from this one on is good still.
@@ -161,6 +163,7 @@ impl Task {
             readers,
             usage: Usage::default(),
             granted: Usage::default(),
+            grants: 0,
             resume: None,
             answers_since: 1,
         }
@@ -185,6 +188,7 @@ impl Task {
             restarted: self.restarted,
             usage: self.usage,
             granted: self.granted,
+            grants: self.grants,
             answers_since: self.answers_since,
             ..fresh
         };

@@ -46,6 +46,7 @@ fn a_person_grants_the_same_once_more() {
     let data = json!({ "decision": "approve" });
     world.input(Input::Signal { to: Address::Task("b".into()), data, request: None }).expect("an answer");
     assert_eq!(spent(&world, "b"), [(BudgetScope::Run, Some(100), 0)]);
+    assert_eq!(world.run.budgets(&"b".into())[0].grants, 1);
     world.succeed("b", json!(2));
     assert_eq!(world.run.usage().total_tokens(), 101);
 }
