@@ -11,15 +11,27 @@ use std::{
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates a crate may be built from. `segue-cli` names the concrete parts and may use all.
-const IMPORTS: [(&str, &[&str]); 9] = [
+const IMPORTS: [(&str, &[&str]); 10] = [
     ("segue-core", &[]),
     ("segue-engine", &["segue-core"]),
     ("segue-sqlite", &["segue-core"]),
     ("segue-worker", &["segue-core"]),
     ("segue-gateway", &["segue-core"]),
     ("segue-crewai", &["segue-core", "segue-engine", "segue-worker"]),
+    ("segue-langchain", &["segue-core", "segue-engine", "segue-http", "segue-worker"]),
     ("segue-testkit", &["segue-core"]),
-    ("segue-cli", &["segue-core", "segue-crewai", "segue-engine", "segue-gateway", "segue-sqlite", "segue-worker"]),
+    (
+        "segue-cli",
+        &[
+            "segue-core",
+            "segue-crewai",
+            "segue-engine",
+            "segue-gateway",
+            "segue-langchain",
+            "segue-sqlite",
+            "segue-worker",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

@@ -27,7 +27,7 @@ fn framework(folder: &Path, hash: Option<&str>) -> Framework {
     let actual = String::from_utf8(said.stdout).unwrap();
     let wheel = folder.join("tiny-1.2.3-py3-none-any.whl");
     let lock = format!("tiny @ file://{} --hash=sha256:{}\n", wheel.display(), hash.unwrap_or(actual.trim()));
-    Framework { name: "tiny", floor: "1.2.0", lock: Box::leak(lock.into_boxed_str()) }
+    Framework { name: "tiny", distribution: "tiny", floor: "1.2.0", lock: Box::leak(lock.into_boxed_str()) }
 }
 
 fn environments(root: &Path) -> (Environments, Arc<Mutex<Vec<BuildProgress>>>) {
@@ -84,7 +84,7 @@ async fn a_package_that_is_not_the_pinned_one_is_refused() {
 #[tokio::test]
 async fn what_the_user_has_goes_first() {
     let folder = tempfile::tempdir().unwrap();
-    let framework = Framework { name: "tiny", floor: "1.2.0", lock: "" };
+    let framework = Framework { name: "tiny", distribution: "tiny", floor: "1.2.0", lock: "" };
     let (environments, _) = environments(&folder.path().join(".segue"));
     let venv = folder.path().join(".venv");
     fs::create_dir_all(venv.join("bin")).unwrap();

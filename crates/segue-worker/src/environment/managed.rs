@@ -26,18 +26,33 @@ use crate::contain::{Launch, LogFlow, Tail, forward_lines};
 /// A framework for which Segue can make an environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Framework {
-    /// Its name: of the distribution, of the adapter and of its hints.
+    /// Its name: of the adapter and of its hints.
     pub name: &'static str,
+    /// The distribution by which it is known that an environment has it, as its metadata spells it; empty: any will do.
+    pub distribution: &'static str,
     /// The least version that the worker drives.
     pub floor: &'static str,
-    /// A file of requirements, each with its hashes.
+    /// A file of requirements, each with its hashes; empty: an interpreter of this machine is enough.
     pub lock: &'static str,
 }
 
 impl Framework {
     /// CrewAI.
-    pub const CREWAI: Self =
-        Self { name: "crewai", floor: "1.15.5", lock: include_str!("../../../../python/requirements/crewai.lock") };
+    pub const CREWAI: Self = Self {
+        name: "crewai",
+        distribution: "crewai",
+        floor: "1.15.5",
+        lock: include_str!("../../../../python/requirements/crewai.lock"),
+    };
+    /// LangChain and LangGraph, whose common ground is `langchain-core`.
+    pub const LANGCHAIN: Self = Self {
+        name: "langchain",
+        distribution: "langchain_core",
+        floor: "1.7.0",
+        lock: include_str!("../../../../python/requirements/langchain.lock"),
+    };
+    /// Python itself.
+    pub const PYTHON: Self = Self { name: "python", distribution: "", floor: "0", lock: "" };
 
     fn package_count(&self) -> usize {
         self.lock.lines().filter(|line| !line.starts_with([' ', '#']) && line.contains("==")).count()

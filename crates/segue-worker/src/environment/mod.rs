@@ -1,7 +1,8 @@
 //! Which Python runs a task, and what it runs.
 //!
 //! The first of these that there is: what the task's hints name; the project's own `.venv`, if it has the framework; an
-//! environment that Segue makes and keeps, from a lock that pins every package and its hash. [`Environments::explain`]
+//! environment that Segue makes and keeps, from a lock that pins every package and its hash (or, where no framework is
+//! needed, an interpreter of this machine). [`Environments::explain`]
 //! tells what would be chosen and why, and makes nothing.
 
 mod bundle;
@@ -22,6 +23,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use serde::Serialize;
+use tokio::sync::OnceCell;
 
 pub use interpreter::Interpreter;
 pub use managed::Framework;
@@ -36,9 +38,11 @@ pub enum Origin {
     Project,
     /// Segue made it, or will.
     Managed,
+    /// An interpreter of this machine, with nothing in it but what it came with.
+    Plain,
 }
 
-/// A Python with the framework in it.
+/// A Python with what is needed in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PythonEnvironment {
     /// Its interpreter.
@@ -164,7 +168,7 @@ impl fmt::Display for BuildProgress {
 pub type OnProgress = Arc<dyn Fn(BuildProgress) + Send + Sync>;
 
 /// What a task says about its environment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// `hints.<adapter>.python`: an interpreter, or a virtual environment's folder.
     pub hint: Option<String>,
@@ -181,6 +185,8 @@ pub struct Environments {
     root: PathBuf,
     on_progress: OnProgress,
     building: Mutex<HashMap<PathBuf, Building>>,
+    /// Asked once: it means to start it.
+    plain: OnceCell<Interpreter>,
 }
 
 impl Environments {
@@ -188,7 +194,7 @@ impl Environments {
     pub fn new(root: impl Into<PathBuf>, on_progress: OnProgress) -> Self {
         let root = root.into();
         let root = std::path::absolute(&root).unwrap_or(root);
-        Self { root, on_progress, building: Mutex::default() }
+        Self { root, on_progress, building: Mutex::default(), plain: OnceCell::new() }
     }
 
     /// The worker's `main.py`, put under the root when it is first needed. Blocks for a moment then.
@@ -201,6 +207,10 @@ impl Environments {
     pub async fn resolve(&self, framework: &Framework, wanted: &Wanted) -> Result<PythonEnvironment, EnvironmentError> {
         if let Some(found) = self.given(framework, wanted, &mut Vec::new())? {
             return Ok(found);
+        }
+        if framework.lock.is_empty() {
+            let python = self.plain.get_or_try_init(interpreter::find).await?.path.clone();
+            return Ok(PythonEnvironment { python, origin: Origin::Plain });
         }
         let python = self.managed(framework).await?;
         Ok(PythonEnvironment { python, origin: Origin::Managed })
@@ -216,6 +226,9 @@ impl Environments {
                 reasons.push(error.to_string());
                 return Explanation { chosen: None, is_to_be_made: false, reasons };
             }
+        }
+        if framework.lock.is_empty() {
+            return self.explain_plain(reasons).await;
         }
         if let Some(python) = managed::made_before(&self.root, framework) {
             reasons.push(format!("an environment made by Segue is there: {}", python.display()));
@@ -241,6 +254,20 @@ impl Environments {
         }
     }
 
+    async fn explain_plain(&self, mut reasons: Vec<String>) -> Explanation {
+        let chosen = match self.plain.get_or_try_init(interpreter::find).await {
+            Ok(found) => {
+                reasons.push(format!("{} is Python {}", found.path.display(), found.version));
+                Some(PythonEnvironment { python: found.path.clone(), origin: Origin::Plain })
+            }
+            Err(error) => {
+                reasons.push(error.to_string());
+                None
+            }
+        };
+        Explanation { chosen, is_to_be_made: false, reasons }
+    }
+
     /// What the user has: by hint, or in the project.
     fn given(
         &self,
@@ -260,7 +287,15 @@ impl Environments {
             if !venv.is_dir() {
                 continue;
             }
-            match project::version_in(&venv, framework.name) {
+            if framework.distribution.is_empty() {
+                let python = managed::python_in(&venv);
+                if python.exists() {
+                    reasons.push(format!("{} is the project's", venv.display()));
+                    return Ok(Some(PythonEnvironment { python, origin: Origin::Project }));
+                }
+                continue;
+            }
+            match project::version_in(&venv, framework.distribution) {
                 None => reasons.push(format!("{} has no {}", venv.display(), framework.name)),
                 Some(found) if project::is_older(&found, framework.floor) => {
                     let (framework, floor) = (framework.name, framework.floor);
@@ -273,7 +308,10 @@ impl Environments {
                 }
             }
         }
-        reasons.push(format!("no `.venv` with {} in the project", framework.name));
+        reasons.push(match framework.distribution {
+            "" => "no `.venv` in the project".to_owned(),
+            _ => format!("no `.venv` with {} in the project", framework.name),
+        });
         Ok(None)
     }
 

@@ -36,6 +36,8 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 const PROGRESS_MAX: u32 = 20_000;
 /// Pieces of models' answers that an attempt may send.
 const CHUNKS_MAX: u32 = 200_000;
+/// What a guest has at least to end by itself: it needs a moment of the loop, and its host is replaced if it does not.
+const GUEST_GRACE_MIN: Duration = Duration::from_secs(5);
 /// No alarm: what would raise it is watched by somebody else.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
@@ -280,7 +282,10 @@ impl<'a> Attempt<'a> {
 
     fn cancel(&mut self) {
         self.is_cancelled = true;
-        let grace = self.invocation.grace;
+        let grace = match self.body {
+            Body::Process { .. } => self.invocation.grace,
+            Body::Guest => self.invocation.grace.max(GUEST_GRACE_MIN),
+        };
         let message = ToAttempt::Cancel {
             reason: "cancelled".to_owned(),
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
@@ -289,8 +294,9 @@ impl<'a> Attempt<'a> {
             let _ = outbox.send(&message);
         }
         if matches!(self.stage, Stage::Connecting | Stage::Working) {
-            // What has not even begun has nothing to clean up.
-            let grace = if self.outbox.is_some() { grace } else { Duration::ZERO };
+            // A process that has not even begun has nothing to clean up.
+            let is_fresh = self.outbox.is_none() && matches!(self.body, Body::Process { .. });
+            let grace = if is_fresh { Duration::ZERO } else { grace };
             self.enter(Stage::Leaving, grace);
         }
     }
@@ -299,6 +305,10 @@ impl<'a> Attempt<'a> {
         let is_this = matches!(&connection.opening, Opening::Attempt(hello) if hello.is(&self.spawn_id));
         if !is_this || !connection.opening.speaks_our_version() {
             return self.broken("it opened its connection as another one".to_owned());
+        }
+        if self.is_cancelled && matches!(self.body, Body::Guest) {
+            // It finds its connection closed, and ends without having begun.
+            return;
         }
         let outbox = Outbox::new(connection.outgoing);
         let start = self.start.take().filter(|_| !self.is_cancelled);

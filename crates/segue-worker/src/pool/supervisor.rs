@@ -203,10 +203,11 @@ impl Supervisor {
                     ));
                 }
                 if lag >= self.options.lag_leave {
-                    self.zygote.leave("its loop is blocked", false);
+                    self.zygote.leave("its loop is blocked");
                 }
             }
-            FromZygote::Dirty { message } => self.zygote.leave(&message, true),
+            // Those of its attempts that are meant give up by themselves, if they are not over in time.
+            FromZygote::Dirty { message } => self.zygote.leave(&message),
             FromZygote::Pong { .. } | FromZygote::Unknown => {}
             about => self.zygote.tell(about),
         }
@@ -231,14 +232,14 @@ impl Supervisor {
                         "the process that it shares with others gave no sign of life for {seconds:.0} s"
                     ));
                 }
-                if load.dirty_since.is_some_and(|since| since.elapsed() >= options.dirty_max) {
+                if load.given_up > 0 && load.dirty_since.is_some_and(|since| since.elapsed() >= options.dirty_max) {
                     return Fate::Lose(
                         "the process that it shared with others had to be ended: an attempt in it could not be"
                             .to_owned(),
                     );
                 }
                 if is_old || self.resident_bytes > options.memory_bytes_max || load.begun >= options.guests_total_max {
-                    self.zygote.leave("it is to be replaced", false);
+                    self.zygote.leave("it is to be replaced");
                 } else if is_unused {
                     self.zygote.leave_if_idle();
                 }
@@ -253,7 +254,7 @@ impl Supervisor {
         if self.zygote.mode() == Mode::Process || !self.zygote.is_leaving() || load.wanted > 0 {
             return Fate::Stay;
         }
-        if load.given_up > 0 || load.dirty_since.is_some() { Fate::Kill } else { Fate::Leave }
+        if load.given_up > 0 { Fate::Kill } else { Fate::Leave }
     }
 }
 

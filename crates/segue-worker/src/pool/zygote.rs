@@ -232,18 +232,19 @@ impl Zygote {
     /// Of a host: the attempt does not end although it should, and so the host has to.
     pub(super) fn give_up(&self, spawn_id: &str) {
         self.kill(spawn_id);
-        if let Some(entry) = lock(&self.live).attempts.get_mut(spawn_id) {
-            entry.is_given_up = true;
-        }
-        self.leave("an attempt in it did not end when it was told to", true);
-    }
-
-    /// Takes no more attempts from now on. `is_dirty`: there is something in it that will not end otherwise.
-    pub(super) fn leave(&self, why: &str, is_dirty: bool) {
         let mut live = lock(&self.live);
-        if is_dirty {
+        if let Some(entry) = live.attempts.get_mut(spawn_id) {
+            entry.is_given_up = true;
             live.dirty_since.get_or_insert_with(Instant::now);
         }
+        drop(live);
+        self.leave("an attempt in it did not end when it was told to");
+    }
+
+    /// Takes no more attempts from now on.
+    pub(super) fn leave(&self, why: &str) {
+        // Nobody registers meanwhile.
+        let live = lock(&self.live);
         let is_new = self.state.send_if_modified(|state| {
             let is_ready = matches!(state, State::Ready);
             if is_ready {
