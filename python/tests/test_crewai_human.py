@@ -69,7 +69,7 @@ def test_every_question_ends_an_attempt_and_nothing_is_paid_twice(crew: Any, pro
     assert second["items"][0]["value"] == "text 2"
     assert "shorter, please" in json.dumps(provider.requests[-1].body)
 
-    third = crew(answered(second, ""))
+    third = crew(answered(second, "OK."))
     assert "Writer" in third["prompt"]
     assert third["items"][0]["value"] == "text 3"
 

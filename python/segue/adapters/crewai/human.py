@@ -25,6 +25,8 @@ from segue.worker.adapter import ANSWER, Context, Failure, Item, Question
 MODES: Final = ("suspend", "fail")
 _TEXT: Final = {"type": "string"}
 _NAME_CHARS_MAX: Final = 100
+_ACCEPTING: Final = ("", "yes", "ok", "accept", "approve", "approved")
+"""CrewAI takes an empty line for consent. Whoever writes only this means the same, and no new round of the agent."""
 
 
 class People:
@@ -87,7 +89,7 @@ class People:
                 return in_training(provider, answer, executor)
             while executor.ask_for_human_input:
                 said = people.review(answer, executor)
-                if not said.strip():
+                if _accepts(said):
                     executor.ask_for_human_input = False
                     break
                 executor.messages.append(executor._format_feedback_message(said))
@@ -101,7 +103,7 @@ class People:
             while executor.ask_for_human_input:
                 # In a thread: other tasks of this loop may have calls to finish first.
                 said = await asyncio.to_thread(people.review, answer, executor)
-                if not said.strip():
+                if _accepts(said):
                     executor.ask_for_human_input = False
                     break
                 executor.messages.append(executor._format_feedback_message(said))
@@ -112,7 +114,7 @@ class People:
         console.handle_feedback_async = handle_async
 
     def review(self, answer: Any, executor: Any) -> str:
-        """What the person says to an agent's answer; empty: it is accepted. `answer` becomes what they have seen."""
+        """What the person says to an agent's answer. `answer` becomes what they have seen."""
         task = executor.task
         name = _short(getattr(task, "name", None) or getattr(task, "description", None) or "task")
         role = _short(getattr(executor.agent, "role", None) or "the agent")
@@ -231,6 +233,10 @@ def wait_for_the_end() -> NoReturn:
     """Another thread is ending the process."""
     while True:
         threading.Event().wait()
+
+
+def _accepts(said: str) -> bool:
+    return said.strip().rstrip(".!").lower() in _ACCEPTING
 
 
 def _replace(answer: Any, seen: Any, executor: Any) -> None:
