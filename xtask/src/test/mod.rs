@@ -46,21 +46,27 @@ const STEPS: &[Step] = &[
         run: rust::clippy,
     },
     Step {
+        name: "python-env",
+        about: "environments with CrewAI and the Python tools, and with LangGraph, from the hash-checked locks",
+        needs: &["tools"],
+        run: python::environments,
+    },
+    Step {
         name: "rust",
         about: "unit, conformance, simulation, mutation, tidy and whole-program tests, examples, documentation",
-        needs: &["tools"],
+        needs: &["tools", "python-env"],
         run: rust::tests,
     },
     Step { name: "rustdoc", about: "the crates' documentation has no broken link", needs: &["tools"], run: rust::doc },
-    Step {
-        name: "python-env",
-        about: "an environment with CrewAI and the Python tools, from the hash-checked locks",
-        needs: &["tools"],
-        run: python::environment,
-    },
     Step { name: "ruff", about: "lints and format of the Python code", needs: &["python-env"], run: python::ruff },
     Step { name: "mypy", about: "types of the Python code, strictly", needs: &["python-env"], run: python::mypy },
     Step { name: "pytest", about: "the worker against real CrewAI", needs: &["python-env"], run: python::pytest },
+    Step {
+        name: "pytest-lc",
+        about: "the worker against real LangChain and LangGraph",
+        needs: &["python-env"],
+        run: python::pytest_langchain,
+    },
 ];
 
 pub(crate) fn run(house: &House, arguments: &Arguments) -> Result<ExitCode> {

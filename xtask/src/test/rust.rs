@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::python;
 use crate::house::{House, run};
 
 pub(super) fn format(house: &House) -> Result<()> {
@@ -26,7 +27,8 @@ pub(super) fn clippy(house: &House) -> Result<()> {
 pub(super) fn tests(house: &House) -> Result<()> {
     let environments = house.target.join("segue-home");
     let mut tests = house.cargo(["test", "--workspace", "--no-fail-fast", "--features", "segue-testkit/mutants"]);
-    run(tests.env("SEGUE_HOME", &environments).env("SEGUE_TEST_ENVS", &environments))
+    tests.env("SEGUE_HOME", &environments).env("SEGUE_TEST_ENVS", &environments);
+    run(tests.env("SEGUE_TEST_LANGGRAPH", python::langgraph(house)))
 }
 
 pub(super) fn doc(house: &House) -> Result<()> {

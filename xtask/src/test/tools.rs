@@ -34,7 +34,7 @@ pub(super) fn check(house: &House) -> Result<()> {
 /// Debian and its like keep `venv` in a package of its own.
 fn install_venv(house: &House) -> Result<()> {
     const ADVICE: &str =
-        "install Python 3.10 to 3.13 with its `venv` module (Debian, Ubuntu: apt-get install python3-venv)";
+        "install Python 3.11 to 3.13 with its `venv` module (Debian, Ubuntu: apt-get install python3-venv)";
     let is_root = output_of(house.command("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if !is_root || !works(house.command("apt-get").arg("--version")) {
         bail!("{ADVICE}");
