@@ -83,6 +83,7 @@ def _set_up(order: Order, zygote: int) -> protocol.Channel:
         # The parent died before we asked to be told.
         os._exit(protocol.EXIT_SETUP)
     processes.adopt_orphans()
+    processes.go_first()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     _redirect(os.devnull, os.O_RDONLY, 0)

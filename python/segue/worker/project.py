@@ -24,6 +24,7 @@ _VARIABLE: Final = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
 # Two attempts may ask for the same file at once, and a module is loaded once.
 _loading = threading.RLock()
 _times: dict[str, int] = {}
+_found: dict[tuple[str, str], Any] = {}
 _LOOK_SECONDS: Final = 0.5
 _looked_at = [float("-inf")]
 
@@ -39,6 +40,11 @@ def enter(folders: Iterable[str | None]) -> None:
     for path in reversed(wanted):
         if os.path.isdir(path) and path not in sys.path:
             sys.path.insert(0, path)
+
+
+def loaded(reference: object, base: str) -> Any:
+    """What `load` has given before, or None. Nothing is asked twice: where a file changes, the process is replaced."""
+    return _found.get((reference, base)) if isinstance(reference, str) else None
 
 
 def load(reference: str, base: str) -> Any:
@@ -58,6 +64,7 @@ def load(reference: str, base: str) -> Any:
         if not hasattr(found, name):
             raise Failure("load", f"{reference.rpartition(':')[0]} has no {name!r}")
         found = getattr(found, name)
+    _found[reference, base] = found
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ _LENGTH_MIN_IN_RESULTS: Final = 12
 """Short values ("postgres") are words too; an output must not lose them."""
 
 
+@functools.lru_cache(4096)
 def is_secret_name(name: str) -> bool:
     """Does a variable of this name hold a secret?"""
     return name not in _NOT_SECRET and _NAME.search(name) is not None

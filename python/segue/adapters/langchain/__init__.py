@@ -1,4 +1,4 @@
-"""LangChain and LangGraph, from langchain-core 1.7 and langgraph 1.2 on: chains, agents, graphs, `@entrypoint` workflows.
+"""LangChain and LangGraph, from langchain-core 1.7 and langgraph 1.2 on: chains, agents, graphs, `@entrypoint`s.
 
 What of the frameworks is private and may be gone in the next version is looked for, never assumed (`framework`):
 

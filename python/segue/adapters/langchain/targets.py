@@ -25,10 +25,18 @@ async def resolve(start: Start, config: dict[str, Any], stack: contextlib.AsyncE
 
     What a factory opens for the time of the attempt (an asynchronous context manager) is closed by `stack`.
     """
+    named = start.inputs.get(INPUTS.get(start.handler, ""))
+    found = project.loaded(named, _root(start))
+    if found is not None:
+        return await _runnable(found, str(named), config, stack)
     loop = asyncio.get_running_loop()
     # An import may take seconds, and the loop beats for others too.
     reference, found = await loop.run_in_executor(None, _load, start)
     return await _runnable(found, reference, config, stack)
+
+
+def _root(start: Start) -> str:
+    return str(start.target.get("project") or start.base_dir or os.getcwd())
 
 
 def is_graph(target: Any) -> bool:
@@ -41,7 +49,7 @@ def _load(start: Start) -> tuple[str, Any]:
     if name is None:
         raise Failure("invalid_input", f"no handler {start.handler!r} here")
     named = start.inputs.get(name)
-    root = str(start.target.get("project") or start.base_dir or os.getcwd())
+    root = _root(start)
     project.enter([root, start.base_dir])
     if isinstance(named, str) and project.is_reference(named):
         project.load_env(Path(root, ".env"))

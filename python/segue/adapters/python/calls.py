@@ -34,8 +34,13 @@ class Python:
         if start.handler != "python.call":
             raise Failure("invalid_input", f"no handler {start.handler!r} here")
         loop = asyncio.get_running_loop()
-        # An import may take seconds, and the loop beats for others too.
-        function = await loop.run_in_executor(None, _function, start)
+        function = project.loaded(start.inputs.get("call"), _root(start))
+        if function is None:
+            # An import may take seconds, and the loop beats for others too.
+            function = await loop.run_in_executor(None, _load, start)
+            context.learn_secrets()
+        if not callable(function):
+            raise Failure("load", f"{start.inputs['call']} is a {type(function).__name__}, which cannot be called")
         call = _bound(function, start, context)
         if inspect.iscoroutinefunction(inspect.unwrap(function)):
             result = await call()
@@ -59,17 +64,17 @@ class Python:
         return project.stale()
 
 
-def _function(start: Start) -> Callable[..., Any]:
+def _load(start: Start) -> Any:
     named = start.inputs.get("call")
     if not isinstance(named, str) or not project.is_reference(named):
         raise Failure("invalid_input", 'inputs.call: "module:function" or "./file.py:function" expected')
-    base = start.target.get("project") or start.base_dir or os.getcwd()
-    project.enter([base, start.base_dir])
-    found = project.load(named, str(base))
-    if not callable(found):
-        raise Failure("load", f"{named} is a {type(found).__name__}, which cannot be called")
-    function: Callable[..., Any] = found
-    return function
+    project.enter([_root(start), start.base_dir])
+    found = project.load(named, _root(start))
+    return found
+
+
+def _root(start: Start) -> str:
+    return str(start.target.get("project") or start.base_dir or os.getcwd())
 
 
 def _bound(function: Callable[..., Any], start: Start, context: Context) -> Callable[[], Any]:
