@@ -85,7 +85,8 @@ pub(crate) fn damaged(what: String, how: &str) -> Failure {
     Failure::Refused(StoreError::Broken(format!("corruption: {what} {how}; restore a copy and check the disk")))
 }
 
-fn checksum(owner: &[u8], text: &[u8]) -> i64 {
+/// Of a row's content, bound to whom it belongs.
+pub(crate) fn checksum(owner: &[u8], text: &[u8]) -> i64 {
     let hash = ContentHash::of(owner).chained(ContentHash::of(text));
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
     i64::from_le_bytes([a, b, c, d, e, f, g, h])

@@ -71,7 +71,7 @@ pub(crate) fn bury(db: &Connection, run: RunId) -> Result<(), Failure> {
 }
 
 fn remove_from_sight(db: &Connection, run: RunId, run_no: i64) -> Result<(), Failure> {
-    db.prepare_cached("INSERT INTO buried (run_no) VALUES (?1)")?.execute([run_no])?;
+    db.prepare_cached("INSERT INTO buried (run_no, run_id) VALUES (?1, ?2)")?.execute(params![run_no, run.as_bytes()])?;
     db.prepare_cached("DELETE FROM runs WHERE run_no = ?1")?.execute([run_no])?;
     db.prepare_cached("DELETE FROM labels WHERE run_id = ?1")?.execute([run.as_bytes()])?;
     db.prepare_cached("DELETE FROM requests WHERE run_no = ?1")?.execute([run_no])?;
@@ -128,9 +128,12 @@ pub(crate) fn bury_old(db: &Connection, runs: &[RunId], before: Timestamp) -> Re
 pub(crate) fn sweep(db: &Connection) -> Result<Option<Collected>, Failure> {
     let mut step = Step::default();
     while !step.is_full() {
-        let Some(run_no) = first_buried(db)? else { break };
+        let Some((run_no, run)) = first_buried(db)? else { break };
         if step.remove_rows(db, run_no, &Rows::EVENTS)?
             && step.remove_rows(db, run_no, &Rows::TASKS)?
+            && step.remove_rows(db, run_no, &Rows::MODEL_CALLS)?
+            && step.remove_threads(db, run, CHECKPOINTS)?
+            && step.remove_threads(db, run, CHECKPOINT_WRITES)?
             && step.remove_values(db, run_no)?
         {
             db.prepare_cached("DELETE FROM buried WHERE run_no = ?1")?.execute([run_no])?;
@@ -140,9 +143,22 @@ pub(crate) fn sweep(db: &Connection) -> Result<Option<Collected>, Failure> {
     Ok((step.rows > 0).then_some(step.removed))
 }
 
-fn first_buried(db: &Connection) -> Result<Option<i64>, Failure> {
-    Ok(db.prepare_cached("SELECT min(run_no) FROM buried")?.query_row([], |row| row.get(0))?)
+/// The number of a run, and its id unless an earlier version of this program buried it, which kept nothing under it.
+fn first_buried(db: &Connection) -> Result<Option<(i64, Option<RunId>)>, Failure> {
+    const SQL: &str = "SELECT run_no, run_id FROM buried ORDER BY run_no LIMIT 1";
+    let mut query = db.prepare_cached(SQL)?;
+    let mut rows = query.query([])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let id = row.get_ref(1)?;
+    let id = (id != rusqlite::types::ValueRef::Null).then(|| encode::run_id(id)).transpose()?;
+    Ok(Some((row.get(0)?, id)))
 }
+
+/// Removes some rows of threads, which are named `<run id>/…`: between this text and the next after all of its kind.
+const CHECKPOINTS: &str = "DELETE FROM checkpoints WHERE rowid IN (SELECT rowid FROM checkpoints \
+     WHERE thread >= ?1 AND thread < ?2 LIMIT ?3) RETURNING octet_length(state)";
+const CHECKPOINT_WRITES: &str = "DELETE FROM checkpoint_writes WHERE rowid IN (SELECT rowid FROM checkpoint_writes \
+     WHERE thread >= ?1 AND thread < ?2 LIMIT ?3) RETURNING octet_length(value)";
 
 /// A table whose rows lie by `place`.
 struct Rows {
@@ -158,6 +174,10 @@ impl Rows {
     const TASKS: Self = Self {
         sizes: "SELECT place, octet_length(row) FROM tasks WHERE place >= ?1 AND place < ?2 ORDER BY place LIMIT ?3",
         delete: "DELETE FROM tasks WHERE place >= ?1 AND place <= ?2",
+    };
+    const MODEL_CALLS: Self = Self {
+        sizes: "SELECT place, octet_length(body) FROM model_calls WHERE place >= ?1 AND place < ?2 ORDER BY place LIMIT ?3",
+        delete: "DELETE FROM model_calls WHERE place >= ?1 AND place <= ?2",
     };
 }
 
@@ -192,6 +212,26 @@ impl Step {
             db.prepare_cached(table.delete)?.execute([first, last])?;
         }
         Ok(!self.is_full())
+    }
+
+    /// Removes some rows of the run's threads. Were they all?
+    fn remove_threads(&mut self, db: &Connection, run: Option<RunId>, delete: &str) -> Result<bool, Failure> {
+        /// A row may be large.
+        const AT_ONCE: i64 = 8;
+        let Some(run) = run else { return Ok(true) };
+        // The letter after the slash.
+        let (first, end) = (format!("{run}/"), format!("{run}0"));
+        let mut query = db.prepare_cached(delete)?;
+        while !self.is_full() {
+            let sizes = query.query_map(params![first, end, AT_ONCE], |row| row.get::<_, u64>(0))?;
+            let sizes = sizes.collect::<Result<Vec<u64>, _>>()?;
+            if sizes.is_empty() {
+                return Ok(true);
+            }
+            self.rows += sizes.len();
+            self.removed.bytes += sizes.iter().sum::<u64>();
+        }
+        Ok(false)
     }
 
     /// Ends the run's use of some values, and removes those that nobody else uses. Were they all?
@@ -232,9 +272,15 @@ mod tests {
     #[test]
     fn what_has_ended_is_found_without_walking_the_rest() {
         assert_eq!(plan(ENDED), ["SEARCH runs USING INDEX runs_ended (ended_at>? AND ended_at<?)"]);
-        for sql in [Rows::EVENTS.sizes, Rows::TASKS.sizes, Rows::EVENTS.delete, Rows::TASKS.delete] {
+        for rows in [Rows::EVENTS, Rows::TASKS, Rows::MODEL_CALLS] {
+            for sql in [rows.sizes, rows.delete] {
+                let steps = plan(sql);
+                assert!(steps.len() == 1 && steps[0].contains("USING INTEGER PRIMARY KEY"), "{steps:?}");
+            }
+        }
+        for sql in [CHECKPOINTS, CHECKPOINT_WRITES] {
             let steps = plan(sql);
-            assert!(steps.len() == 1 && steps[0].contains("USING INTEGER PRIMARY KEY"), "{steps:?}");
+            assert!(steps.iter().all(|step| !step.starts_with("SCAN")), "{steps:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! [`RunStore`](segue_core::ports::RunStore) on one SQLite file: the default store.
+//! [`RunStore`](segue_core::ports::RunStore) and [`ModelJournal`](segue_core::ports::ModelJournal) on one SQLite file: the
+//! default store.
 //!
 //! * One writer thread has the only connection that writes. It takes every job that is queued and commits them in one
 //!   transaction (group commit); each job gets its own answer after that commit is on disk. The more runs are live, the
@@ -30,6 +31,7 @@ mod encode;
 mod failure;
 mod garbage;
 mod inbox;
+mod journal;
 mod leases;
 mod lists;
 mod log;
@@ -41,6 +43,7 @@ mod schema;
 mod stats;
 mod store;
 mod tasks;
+mod threads;
 mod values;
 mod waiting;
 mod watch;

@@ -12,10 +12,10 @@ use rusqlite::Connection;
 use segue_core::{
     event::Event,
     ids::{ContentHash, RunId, TaskId, WorkflowId},
-    outcome::TaskResult,
+    outcome::{TaskResult, Usage},
     payload::BlobRef,
     ports::{
-        Cached, ClaimRequest, Collected, Commit, Created, Deployment, EngineRecord, Lease, NewRun, Request, RequestId,
+        Cached, CallKey, Checkpoint, CheckpointFilter, CheckpointStore, CheckpointWrites, ClaimRequest, Collected, Commit, Created, Deployment, EngineRecord, Lease, ModelJournal, NewRun, RecordedCall, Request, RequestId,
         RequestKind, RunFilter, RunRow, RunStore, StoreError, TaskRow, WaitingTask, WorkflowVersion,
     },
     time::Timestamp,
@@ -26,12 +26,16 @@ use crate::{
     deployments,
     failure::Failure,
     garbage::{self, Cursor},
-    inbox, leases, lists, log, open,
+    inbox,
+    journal::{self, CallText},
+    leases, lists, log, open,
     options::{SqliteOptions, Synchronous},
     readers::{Reader, Readers},
     runs::{self, Creation, Step},
     stats::{Counters, SqliteStats},
-    tasks, values, waiting,
+    tasks,
+    threads::{self, StateText},
+    values, waiting,
     watch::Watch,
     workflows,
     writer::{Setup, Writer},
@@ -236,6 +240,62 @@ impl RunStore for SqliteStore {
     async fn get_task_result(&self, run: RunId, task: &TaskId) -> Result<TaskResult, StoreError> {
         let task = task.clone();
         self.readers.read(move |db| task_result(db, run, &task)).await
+    }
+}
+
+#[async_trait]
+impl ModelJournal for SqliteStore {
+    async fn record(&self, call: RecordedCall) -> Result<(), StoreError> {
+        let call = CallText::of(call);
+        self.writer.write(call.large_bytes(), move |db| call.write(db)).await
+    }
+
+    async fn recorded(&self, key: &CallKey) -> Result<Option<RecordedCall>, StoreError> {
+        let key = key.clone();
+        self.readers.read(move |db| journal::find(db, &key)).await
+    }
+
+    async fn usage(&self, run_id: RunId, effect_key: &str, attempt: u32) -> Result<Usage, StoreError> {
+        let effect_key = effect_key.to_owned();
+        self.readers.read(move |db| journal::usage(db, run_id, &effect_key, attempt)).await
+    }
+}
+
+#[async_trait]
+impl CheckpointStore for SqliteStore {
+    async fn put_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        let state = StateText::of(checkpoint);
+        self.writer.write(state.large_bytes(), move |db| state.write(db)).await
+    }
+
+    async fn put_writes(&self, writes: CheckpointWrites) -> Result<(), StoreError> {
+        self.writer.write(threads::large_bytes(&writes), move |db| threads::put_writes(db, &writes)).await
+    }
+
+    async fn get_checkpoint(
+        &self,
+        thread: &str,
+        namespace: &str,
+        id: Option<&str>,
+    ) -> Result<Option<Checkpoint>, StoreError> {
+        let filter = CheckpointFilter {
+            thread: Some(thread.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            id: id.map(str::to_owned),
+            limit: Some(1),
+            ..CheckpointFilter::default()
+        };
+        Ok(self.list_checkpoints(&filter).await?.pop())
+    }
+
+    async fn list_checkpoints(&self, filter: &CheckpointFilter) -> Result<Vec<Checkpoint>, StoreError> {
+        let filter = filter.clone();
+        self.readers.read(move |db| threads::list(db, &filter)).await
+    }
+
+    async fn delete_thread(&self, thread: &str) -> Result<(), StoreError> {
+        let thread = thread.to_owned();
+        self.writer.write(SWEPT_BYTES, move |db| threads::delete(db, &thread)).await
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use segue_core::ports::RunStore;
+use segue_core::ports::{CheckpointStore, RunStore};
 use segue_sqlite::{SqliteOptions, SqliteStore};
-use segue_testkit::conformance::run_store::Database;
+use segue_testkit::conformance::{checkpoints::Threads, run_store::Database};
 use tempfile::TempDir;
 
 struct File(TempDir);
@@ -16,8 +16,20 @@ impl Database for File {
     }
 }
 
+impl Threads for File {
+    fn open(&self) -> Arc<dyn CheckpointStore> {
+        Arc::new(SqliteStore::open(&self.0.path().join("segue.db"), SqliteOptions::default()).unwrap())
+    }
+}
+
 fn fresh() -> File {
     File(tempfile::tempdir().unwrap())
 }
 
 segue_testkit::run_store_suite!(fresh);
+
+mod checkpoints {
+    use super::fresh;
+
+    segue_testkit::checkpoint_store_suite!(fresh);
+}

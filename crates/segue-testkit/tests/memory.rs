@@ -4,14 +4,20 @@ use std::sync::Arc;
 
 use segue_core::{
     memory::{MemoryBus, MemoryStore},
-    ports::{EventBus, RunStore},
+    ports::{CheckpointStore, EventBus, RunStore},
 };
-use segue_testkit::conformance::{now, run_store::Database};
+use segue_testkit::conformance::{checkpoints::Threads, now, run_store::Database};
 
 struct Memory(MemoryStore);
 
 impl Database for Memory {
     fn open(&self) -> Arc<dyn RunStore> {
+        Arc::new(self.0.clone())
+    }
+}
+
+impl Threads for Memory {
+    fn open(&self) -> Arc<dyn CheckpointStore> {
         Arc::new(self.0.clone())
     }
 }
@@ -24,6 +30,12 @@ mod store {
     }
 
     segue_testkit::run_store_suite!(fresh);
+
+    mod checkpoints {
+        use super::fresh;
+
+        segue_testkit::checkpoint_store_suite!(fresh);
+    }
 }
 
 mod bus {

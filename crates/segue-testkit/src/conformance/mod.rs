@@ -1,6 +1,7 @@
 //! One published suite a port: whoever passes it is an implementation.
 
 pub mod adapter;
+pub mod checkpoints;
 pub mod event_bus;
 pub mod run_store;
 mod wait;
