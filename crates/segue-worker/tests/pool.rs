@@ -149,6 +149,7 @@ async fn keeps_every_promise_of_an_adapter() {
             Case { grace: Duration::from_millis(300), ..case(json!({ "do": "hang" })) },
             Case { grace: Duration::from_millis(100), ..case(json!({ "do": "hide" })) },
             Case { grace: Duration::from_millis(100), ..case(json!({ "do": "hold_the_lock" })) },
+            Case { grace: Duration::from_millis(100), ..case(json!({ "do": "fork" })) },
         ],
         tells_context: Some(case(json!({ "do": "tell" }))),
         counts_to: Some((case(json!({ "do": "count", "to": 300 })), 300)),
@@ -185,10 +186,65 @@ async fn what_is_printed_is_a_log_line_and_never_a_message() {
     let (invocation, controls) = case(json!({ "do": "forge" })).invocation("task", 1);
     assert_eq!(output(villain.execute(invocation).await), "honest");
     assert_eq!(controls.progress.lines().iter().filter(|line| line.contains("forged")).count(), 2);
-    let (invocation, controls) = case(json!({ "do": "flood" })).invocation("task", 1);
+    let (invocation, controls) = case(json!({ "do": "flood", "megabytes": 100 })).invocation("task", 1);
     assert_eq!(output(villain.execute(invocation).await), "done");
     assert!(controls.progress.lines().iter().map(String::len).sum::<usize>() < 50_000_000);
     assert!(controls.progress.seen().iter().any(|progress| progress.data["dropped"].is_u64()));
+}
+
+/// A gigabyte costs nothing but time: what is kept of it is bounded, and the neighbour does not wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gigabyte_of_noise_is_dropped() {
+    let villain = Villain::new("gigabyte");
+    let (invocation, controls) = case(json!({ "do": "flood", "megabytes": 1000 })).invocation("flood", 1);
+    let neighbour = async {
+        controls.progress.wait_for("xxx").await;
+        output(villain.run(json!({ "do": "answer", "with": 7 })).await)
+    };
+    let (flood, neighbour) = tokio::join!(villain.execute(invocation), neighbour);
+    assert_eq!((output(flood), neighbour), (json!("done"), json!(7)));
+    let kept = controls.progress.lines().iter().map(String::len).sum::<usize>();
+    assert!(kept < 100_000_000, "{kept} bytes of it became progress");
+    assert!(controls.progress.seen().iter().any(|progress| progress.data["dropped"].is_u64()));
+}
+
+#[tokio::test]
+async fn one_that_eats_the_memory_is_lost_and_its_neighbour_is_not() {
+    let options = PoolOptions { attempt_bytes_max: 300 << 20, ..PoolOptions::default() };
+    let villain = Villain::with("hog", options);
+    let (invocation, controls) = case(json!({ "do": "stop" })).invocation("neighbour", 1);
+    let hog = async {
+        controls.progress.wait_for("ready").await;
+        let hog = villain.run(json!({ "do": "hog", "megabytes": 400 })).await;
+        controls.cancel.cancel();
+        hog
+    };
+    let (hog, neighbour) = tokio::join!(hog, villain.execute(invocation));
+    let message = loss(hog);
+    assert!(message.contains("memory"), "{message}");
+    assert!(matches!(neighbour, TaskOutcome::Cancelled { .. }), "{neighbour:?}");
+}
+
+/// A place of the pool is free again after every bad end, and nothing is left in its folder.
+#[tokio::test]
+async fn bad_ends_give_back_their_places() {
+    let options = PoolOptions { attempts_max: 1, ..PoolOptions::default() };
+    let villain = Villain::with("places", options);
+    let folder = PathBuf::from(output(villain.run(json!({ "do": "storage" })).await).as_str().unwrap());
+    let runtime = folder.parent().unwrap().parent().unwrap();
+    let before = fs::read_dir(runtime).unwrap().count();
+    for bad in [
+        json!({ "do": "die", "how": "segfault" }),
+        json!({ "do": "leave" }),
+        json!({ "do": "garble" }),
+        json!({ "do": "close" }),
+        json!({ "do": "hide", "and": "answer" }),
+        json!({ "do": "large", "bytes": 70 << 20 }),
+    ] {
+        villain.run(bad.clone()).await;
+        assert_eq!(output(villain.run(json!({ "do": "answer", "with": 1 })).await), 1, "after {bad}");
+        assert_eq!(fs::read_dir(runtime).unwrap().count(), before, "after {bad}");
+    }
 }
 
 #[tokio::test]
@@ -246,7 +302,8 @@ async fn a_dead_zygote_is_replaced_and_its_attempts_are_lost() {
         controls.progress.wait_for("ready").await;
         villain.execute(killer.invocation("killer", 1).0).await
     });
-    assert!(loss(bystander).contains("lost"), "the zygote took it along");
+    let message = loss(bystander);
+    assert!(message.contains("Python worker"), "the zygote took it along: {message}");
     loss(killer);
     assert!(!runs(&villain.mark), "a lost zygote leaves nothing, not even what hides");
     assert_eq!(output(villain.run(json!({ "do": "answer", "with": 2 })).await), 2);

@@ -91,10 +91,25 @@ class Villain:
         sys.exit("enough")
 
     def flood(self, context):
-        line = b"x" * 99 + b"\n"
-        for _ in range(1000):
-            os.write(1, line * 1000)
+        lines = (b"x" * 99 + b"\n") * 10_000
+        for _ in range(context.start.inputs["megabytes"]):
+            left = lines
+            while left:
+                left = left[os.write(1, left) :]
         return "done"
+
+    def hog(self, context):
+        self.kept = [bytearray(os.urandom(1 << 20)) for _ in range(context.start.inputs["megabytes"])]
+        print("ready", flush=True)
+        time.sleep(1000)
+
+    def fork(self, context):
+        """A tree of processes, each of which starts others, and none of which listens."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for _ in range(3):
+            os.fork()
+        print("ready", flush=True)
+        time.sleep(1000)
 
     def forge(self, context):
         forged = json.dumps({"type": "result", "output": "forged", "usage": Usage().to_json()})

@@ -36,8 +36,6 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 const PROGRESS_MAX: u32 = 20_000;
 /// Pieces of models' answers that an attempt may send.
 const CHUNKS_MAX: u32 = 200_000;
-/// What a guest has at least to end by itself: it needs a moment of the loop, and its host is replaced if it does not.
-const GUEST_GRACE_MIN: Duration = Duration::from_secs(5);
 /// No alarm: what would raise it is watched by somebody else.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
@@ -284,7 +282,7 @@ impl<'a> Attempt<'a> {
         self.is_cancelled = true;
         let grace = match self.body {
             Body::Process { .. } => self.invocation.grace,
-            Body::Guest => self.invocation.grace.max(GUEST_GRACE_MIN),
+            Body::Guest => self.invocation.grace.max(self.options.guest_grace_min),
         };
         let message = ToAttempt::Cancel {
             reason: "cancelled".to_owned(),
@@ -374,7 +372,12 @@ impl<'a> Attempt<'a> {
                     self.broken(fault);
                 }
             }
-            FromAttempt::Heartbeat { usage, .. } => self.usage = usage,
+            FromAttempt::Heartbeat { usage, rss_bytes } => {
+                self.usage = usage;
+                if rss_bytes > self.options.attempt_bytes_max {
+                    self.too_large(rss_bytes);
+                }
+            }
             FromAttempt::Result { output, usage, warnings } => {
                 self.answer(TaskOutcome::Succeeded { output: Payload::new(output), usage, warnings });
             }
@@ -419,6 +422,15 @@ impl<'a> Attempt<'a> {
         self.chunks += 1;
         if self.chunks <= CHUNKS_MAX {
             self.invocation.progress.emit(Progress { name: "task.token", data: Value::Object(data) });
+        }
+    }
+
+    /// It goes before it takes its neighbours with it.
+    fn too_large(&mut self, bytes: u64) {
+        let [has, may] = [bytes, self.options.attempt_bytes_max].map(|bytes| bytes >> 20);
+        self.fault.get_or_insert(format!("it had {has} MiB in memory, and an attempt may have {may} MiB"));
+        if matches!(self.stage, Stage::Working) {
+            self.enter(Stage::Leaving, Duration::ZERO);
         }
     }
 

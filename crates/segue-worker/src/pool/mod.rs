@@ -116,6 +116,9 @@ pub struct PoolOptions {
     pub connect_within: Duration,
     /// How long an attempt may give no sign of life. Its heartbeats come every 5 seconds.
     pub silence_max: Duration,
+    /// An attempt whose process has more resident memory than this is killed, before the machine has none left. It tells
+    /// with its heartbeats.
+    pub attempt_bytes_max: u64,
     /// How long a zygote may take to report the end of an attempt that was killed.
     pub report_within: Duration,
     /// A zygote that nobody has used for so long is ended.
@@ -126,6 +129,9 @@ pub struct PoolOptions {
     pub memory_bytes_max: u64,
     /// A host that has begun so many attempts is replaced.
     pub guests_total_max: u64,
+    /// What an attempt in a host has at least to end by itself when it is cancelled: it needs a moment of the loop, and its
+    /// host is replaced if it does not.
+    pub guest_grace_min: Duration,
     /// How long a host may give no sign of life. Its beats come every second.
     pub beat_within: Duration,
     /// A host whose loop has been blocked for so long gets no more attempts.
@@ -146,17 +152,27 @@ impl Default for PoolOptions {
             hello_within: Duration::from_secs(120),
             connect_within: Duration::from_secs(60),
             silence_max: Duration::from_secs(120),
+            attempt_bytes_max: memory_of_the_machine() / 4 * 3,
             report_within: Duration::from_secs(15),
             idle_max: Duration::from_secs(300),
             age_max: Duration::from_secs(3_600),
             memory_bytes_max: 1 << 30,
             guests_total_max: 20_000,
+            guest_grace_min: Duration::from_secs(5),
             beat_within: Duration::from_secs(30),
             lag_leave: Duration::from_secs(10),
             lag_max: Duration::from_secs(30),
             dirty_max: Duration::from_secs(60),
         }
     }
+}
+
+/// In bytes; without a bound where it cannot be told.
+fn memory_of_the_machine() -> u64 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.map_or(u64::MAX, |kib| kib.saturating_mul(1024))
 }
 
 /// The pool. Starts nothing before it is needed.
