@@ -47,7 +47,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "python-env",
-        about: "environments with CrewAI and the Python tools, and with LangGraph, from the hash-checked locks",
+        about: "environments with CrewAI (the newest and the oldest) and with LangGraph, from hash-checked locks",
         needs: &["tools"],
         run: python::environments,
     },
@@ -61,6 +61,12 @@ const STEPS: &[Step] = &[
     Step { name: "ruff", about: "lints and format of the Python code", needs: &["python-env"], run: python::ruff },
     Step { name: "mypy", about: "types of the Python code, strictly", needs: &["python-env"], run: python::mypy },
     Step { name: "pytest", about: "the worker against real CrewAI", needs: &["python-env"], run: python::pytest },
+    Step {
+        name: "pytest-floor",
+        about: "the worker against the oldest CrewAI that is supported",
+        needs: &["python-env"],
+        run: python::pytest_floor,
+    },
     Step {
         name: "pytest-lc",
         about: "the worker against real LangChain and LangGraph",

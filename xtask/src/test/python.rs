@@ -16,14 +16,16 @@ struct Environment {
     /// Its folder.
     folder: &'static str,
     /// Installed one by one, the later ones over the earlier.
-    locks: [&'static str; 2],
+    locks: &'static [&'static str],
 }
 
 /// CrewAI, and the tools for all Python code.
-const CREWAI: Environment = Environment { folder: "python-dev", locks: ["crewai.lock", "dev.lock"] };
+const CREWAI: Environment = Environment { folder: "python-dev", locks: &["crewai.lock", "dev.lock"] };
+/// The oldest CrewAI that Segue supports.
+const CREWAI_FLOOR: Environment = Environment { folder: "python-floor", locks: &["crewai-floor.lock"] };
 /// LangChain and LangGraph, their conformance suite and their development server.
 const LANGCHAIN: Environment =
-    Environment { folder: "python-langchain", locks: ["langchain.lock", "langchain-dev.lock"] };
+    Environment { folder: "python-langchain", locks: &["langchain.lock", "langchain-dev.lock"] };
 
 /// A Python that environments can be made with: the one that `SEGUE_PYTHON` names, else the first in the `PATH`.
 pub(super) fn find(house: &House) -> Result<String> {
@@ -91,9 +93,10 @@ impl Environment {
     }
 }
 
-/// Makes both.
+/// Makes all of them.
 pub(super) fn environments(house: &House) -> Result<()> {
     CREWAI.make(house)?;
+    CREWAI_FLOOR.make(house)?;
     LANGCHAIN.make(house)
 }
 
@@ -114,6 +117,10 @@ pub(super) fn mypy(house: &House) -> Result<()> {
 
 pub(super) fn pytest(house: &House) -> Result<()> {
     run(CREWAI.module(house, "pytest").arg("--ignore=tests/langchain"))
+}
+
+pub(super) fn pytest_floor(house: &House) -> Result<()> {
+    run(CREWAI_FLOOR.module(house, "pytest").args(["--ignore=tests/langchain", "-k", "crewai"]))
 }
 
 pub(super) fn pytest_langchain(house: &House) -> Result<()> {
