@@ -5,12 +5,12 @@ use std::{path::Path, sync::Arc};
 use segue_core::{
     ids::{HandlerId, RunId},
     memory::{MemoryBus, MemoryStore},
-    ports::{Adapter, EventBus, ExecutionContext, Orchestrator, RunStore},
+    ports::{Adapter, CheckpointStore, EventBus, ModelAccess, ModelJournal, Orchestrator, RunStore},
     spec::{Diagnostic, WorkflowSpec},
 };
-use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare, ProviderSettings, RehearsalEndpoint, RehearsalModel};
+use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare};
 use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
-use segue_gateway::Rehearsal;
+use segue_gateway::{Gateway, GatewayError, GatewayOptions, ModelOptions, ProviderOptions};
 use segue_sqlite::{SqliteOptions, SqliteStore, Synchronous};
 use segue_worker::{contain::sweep_dead_engines, environment::Explanation, pool::PoolOptions, process::ProcessAdapter};
 
@@ -28,14 +28,20 @@ pub(crate) struct Session {
     pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) engine: Engine,
     crewai: Arc<CrewaiAdapter>,
-    rehearsal: Option<Arc<Rehearsal>>,
+    gateway: Arc<Gateway>,
+}
+
+/// One store, as those see it who keep something in it.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) runs: Arc<dyn RunStore>,
+    pub(crate) journal: Arc<dyn ModelJournal>,
+    pub(crate) checkpoints: Arc<dyn CheckpointStore>,
 }
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Purpose {
-    /// Runs may rehearse: the built-in model is there.
-    pub(crate) rehearsal: bool,
     /// Tell people what takes long before a run begins.
     pub(crate) quiet: bool,
 }
@@ -43,19 +49,21 @@ pub(crate) struct Purpose {
 impl Session {
     /// Opens the store and starts an engine on it, with all adapters.
     pub(crate) async fn start(settings: Settings, purpose: Purpose) -> Outcome<Self> {
-        let store = open_or_create_store(&settings)?;
+        let Stores { runs: store, journal, .. } = open_stores(&settings)?;
         // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
         match tokio::task::spawn_blocking(sweep_dead_engines).await {
             Ok(0) | Err(_) => {}
             Ok(ended) => tracing::info!(ended, "ended processes that engines which are gone had left behind"),
         }
         let bus: Arc<dyn EventBus> = Arc::new(MemoryBus::default());
-        let rehearsal = if purpose.rehearsal { Some(Arc::new(start_rehearsal().await?)) } else { None };
-        let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, rehearsal.clone(), purpose.quiet)));
+        let (providers, models) = (settings.models.provider_options(), settings.models.model_options());
+        let gateway = Arc::new(start_gateway(providers, models, journal.clone()).await?);
+        let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, gateway.clone(), purpose.quiet)));
         let engine = Engine::builder(store.clone())
             .bus(bus.clone())
             .config(engine_config(&settings))
             .secrets(Arc::new(settings.secrets.clone()))
+            .journal(journal)
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(ProcessAdapter))
             .adapter(crewai.clone())
@@ -65,7 +73,7 @@ impl Session {
                 StartError::Store(error) => Failure::from(error),
                 StartError::HandlerTaken(error) => Failure::internal(error.to_string()),
             })?;
-        Ok(Self { settings, store, bus, engine, crewai, rehearsal })
+        Ok(Self { settings, store, bus, engine, crewai, gateway })
     }
 
     /// Makes what a workflow's tasks will need and what takes long: Python environments.
@@ -85,17 +93,29 @@ impl Session {
     /// Ends everything that this process started.
     pub(crate) async fn end(self) {
         self.engine.shutdown().await;
-        if let Some(rehearsal) = self.rehearsal {
-            rehearsal.shutdown().await;
-        }
+        self.gateway.shutdown().await;
     }
 }
 
-async fn start_rehearsal() -> Outcome<Rehearsal> {
-    Rehearsal::start().await.map_err(|error| {
-        Failure::new(Exit::Internal, format!("the rehearsal model cannot start: {error}"))
-            .help("allow this process to listen on 127.0.0.1")
+/// Starts the way to models.
+pub(crate) async fn start_gateway(
+    providers: Vec<ProviderOptions>,
+    models: Vec<ModelOptions>,
+    journal: Arc<dyn ModelJournal>,
+) -> Outcome<Gateway> {
+    let options = GatewayOptions { providers, models, ..GatewayOptions::new(journal) };
+    Gateway::start(options).await.map_err(|error| match error {
+        GatewayError::Listen(_) => Failure::new(Exit::Internal, format!("the model gateway cannot start: {error}"))
+            .help("allow this process to listen on 127.0.0.1"),
+        GatewayError::Provider { .. } => {
+            Failure::invalid(error.to_string()).help("`segue config show --origin` says where it is configured")
+        }
     })
+}
+
+/// Keeps nothing: for a look.
+pub(crate) fn no_journal() -> Arc<dyn ModelJournal> {
+    Arc::new(memory_store())
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {
@@ -109,18 +129,11 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     }
 }
 
-fn crewai_options(settings: &Settings, rehearsal: Option<Arc<Rehearsal>>, quiet: bool) -> CrewaiOptions {
-    let rehearsal = rehearsal.map(|rehearsal| -> RehearsalModel {
-        Arc::new(move |context: &ExecutionContext| {
-            let token = rehearsal.issue(&format!("{}/{}@{}", context.run_id, context.task_id, context.attempt));
-            let api_key = token.secret().to_owned();
-            RehearsalEndpoint { base_url: rehearsal.base_url(), api_key, held: Box::new(token) }
-        })
-    });
+fn crewai_options(settings: &Settings, models: Arc<dyn ModelAccess>, quiet: bool) -> CrewaiOptions {
     let progress = BuildProgressLine::default();
     CrewaiOptions {
         pool: PoolOptions { attempts_max: settings.max_parallel_tasks, ..PoolOptions::default() },
-        rehearsal,
+        models: Some(models),
         on_build: Arc::new(move |step| if quiet { tracing::info!("{step}") } else { progress.show(&step) }),
         ..CrewaiOptions::new(&settings.home)
     }
@@ -149,12 +162,6 @@ pub(crate) async fn explain_python(settings: &Settings) -> Explanation {
     crewai.explain(std::env::current_dir().ok().as_deref()).await
 }
 
-/// The names of the provider variables that workers would get; none: no provider is set up.
-pub(crate) fn provider_variables() -> Vec<String> {
-    let provider = ProviderSettings::of_this_process();
-    if provider.is_set_up() { provider.names().map(str::to_owned).collect() } else { Vec::new() }
-}
-
 /// Refuses a workflow whose agents would find no model. Only what is certain: a crew of the user's own may bring a
 /// model along, and a hint or a `.env` file may name a key.
 pub(crate) fn needs_provider(workflow: &WorkflowSpec, base_dir: &Path, settings: &Settings) -> Outcome<()> {
@@ -170,10 +177,10 @@ pub(crate) fn needs_provider(workflow: &WorkflowSpec, base_dir: &Path, settings:
             && !has_hints(&node.spec.hints)
     });
     match lost {
-        Some(node) if provider_variables().is_empty() => {
+        Some(node) if settings.models.has_no_provider() => {
             Err(Failure::invalid(format!("`{}` is an agent, and no model provider is set up", node.id))
                 .help("run it with --rehearse: the built-in model answers; no key, no cost")
-                .help("or set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own)"))
+                .help("or set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own), or name [providers] in segue.toml"))
         }
         _ => Ok(()),
     }
@@ -181,19 +188,30 @@ pub(crate) fn needs_provider(workflow: &WorkflowSpec, base_dir: &Path, settings:
 
 /// The store, made if it is not there.
 pub(crate) fn open_or_create_store(settings: &Settings) -> Outcome<Arc<dyn RunStore>> {
-    match &settings.store {
-        StoreUrl::Memory => {
-            let clock = Clock::start();
-            Ok(Arc::new(MemoryStore::new(Arc::new(move || clock.now()))))
-        }
-        StoreUrl::Sqlite(path) => open_sqlite(path, settings),
-    }
+    open_stores(settings).map(|stores| stores.runs)
 }
 
-fn open_sqlite(path: &Path, settings: &Settings) -> Outcome<Arc<dyn RunStore>> {
+fn open_stores(settings: &Settings) -> Outcome<Stores> {
+    Ok(match &settings.store {
+        StoreUrl::Memory => stores(memory_store()),
+        StoreUrl::Sqlite(path) => stores(open_sqlite(path, settings)?),
+    })
+}
+
+fn stores<S: RunStore + ModelJournal + CheckpointStore + 'static>(store: S) -> Stores {
+    let store = Arc::new(store);
+    Stores { runs: store.clone(), journal: store.clone(), checkpoints: store }
+}
+
+fn memory_store() -> MemoryStore {
+    let clock = Clock::start();
+    MemoryStore::new(Arc::new(move || clock.now()))
+}
+
+fn open_sqlite(path: &Path, settings: &Settings) -> Outcome<SqliteStore> {
     let synchronous = if settings.synchronous_full { Synchronous::Full } else { Synchronous::Normal };
     let options = SqliteOptions { synchronous, ..SqliteOptions::default() };
-    Ok(Arc::new(SqliteStore::open(path, options)?))
+    Ok(SqliteStore::open(path, options)?)
 }
 
 /// The store, to be read: one that is not there is not made.

@@ -1,7 +1,6 @@
 //! The adapter: what an attempt gets, and who carries it out.
 
 use std::{
-    any::Any,
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,7 +10,7 @@ use async_trait::async_trait;
 use segue_core::{
     ids::HandlerId,
     outcome::{ErrorKind, TaskError, TaskOutcome, Usage},
-    ports::{Adapter, ExecutionContext, Invocation},
+    ports::{Adapter, Invocation, ModelAccess, ModelDoor},
     spec::{Diagnostic, TaskNode, WorkflowSpec},
 };
 use segue_worker::{
@@ -24,10 +23,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     hints::{HINTS, Hints},
     inputs::{self, AGENT, CREW},
-    provider::{self, ProviderSettings},
+    provider,
 };
 
-/// The variable in which an attempt finds its key to the rehearsal model.
+/// The variable in which a rehearsed attempt finds its key.
 const MODEL_KEY: &str = "SEGUE_MODEL_KEY";
 /// What every worker of CrewAI is told: report to nobody, ask nobody, keep no lock where others are.
 const SETTINGS: [(&str, Option<&str>); 6] = [
@@ -39,41 +38,25 @@ const SETTINGS: [(&str, Option<&str>); 6] = [
     ("REDIS_URL", None),
 ];
 
-/// Where one attempt finds the rehearsal model.
-pub struct RehearsalEndpoint {
-    /// OpenAI-compatible.
-    pub base_url: String,
-    /// Good for this attempt.
-    pub api_key: String,
-    /// Dropped when the attempt is over: ends the key.
-    pub held: Box<dyn Any + Send>,
-}
-
-/// Gives each attempt its own way to the rehearsal model.
-pub type RehearsalModel = Arc<dyn Fn(&ExecutionContext) -> RehearsalEndpoint + Send + Sync>;
-
 /// What the adapter is made with.
 pub struct CrewaiOptions {
     /// Where environments and the worker's files are kept: `.segue`.
     pub root: PathBuf,
     /// Bounds of the worker pool.
     pub pool: PoolOptions,
-    /// The model of rehearsals. Without it they fail.
-    pub rehearsal: Option<RehearsalModel>,
-    /// The settings of model providers.
-    pub provider: ProviderSettings,
+    /// Who gives attempts their way to models. Without it rehearsals fail, and others find only what they bring along.
+    pub models: Option<Arc<dyn ModelAccess>>,
     /// Told while an environment is made.
     pub on_build: OnProgress,
 }
 
 impl CrewaiOptions {
-    /// Everything under `root`, providers from this process's environment, no rehearsal model.
+    /// Everything under `root`, no way to models.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
             pool: PoolOptions::default(),
-            rehearsal: None,
-            provider: ProviderSettings::of_this_process(),
+            models: None,
             on_build: Arc::new(|progress| tracing::info!("{progress}")),
         }
     }
@@ -94,8 +77,8 @@ pub struct Prepare<'a> {
 pub struct CrewaiAdapter {
     environments: Environments,
     pool: Pool,
-    rehearsal: Option<RehearsalModel>,
-    provider: ProviderSettings,
+    models: Option<Arc<dyn ModelAccess>>,
+    model_names: BTreeMap<String, String>,
 }
 
 impl CrewaiAdapter {
@@ -104,8 +87,8 @@ impl CrewaiAdapter {
         Self {
             environments: Environments::new(options.root, options.on_build),
             pool: Pool::new(options.pool),
-            rehearsal: options.rehearsal,
-            provider: options.provider,
+            models: options.models,
+            model_names: provider::model_names(),
         }
     }
 
@@ -148,11 +131,6 @@ impl CrewaiAdapter {
         self.pool.probe(&self.zygote(&wanted).await?).await
     }
 
-    /// The providers' variables that workers get.
-    pub fn provider(&self) -> &ProviderSettings {
-        &self.provider
-    }
-
     async fn zygote(&self, wanted: &Wanted) -> Result<ZygoteSpec, TaskError> {
         let environment = self.environments.resolve(&Framework::CREWAI, wanted).await.map_err(load)?;
         let program = self.environments.worker_program().map_err(load)?;
@@ -167,7 +145,8 @@ impl CrewaiAdapter {
         if let Some(problem) = inputs::problems(handler, given, false).into_iter().chain(hints.problems()).next() {
             return Err(problem.into_error());
         }
-        let endpoint = self.endpoint(invocation, &hints)?;
+        let door = self.door(invocation, &hints)?;
+        let door = door.as_deref();
         let base_dir = invocation.base_dir.as_deref();
         let project = project(given.get("crew"), base_dir);
         let wanted = Wanted {
@@ -180,63 +159,77 @@ impl CrewaiAdapter {
             () = invocation.cancel.cancelled() => return Ok(TaskOutcome::Cancelled { usage: Usage::default() }),
         };
         let order = AttemptOrder {
-            start: start(invocation, &hints, endpoint.as_ref()),
-            env: self.environment(&hints, endpoint.as_ref()),
+            start: start(invocation, &hints, door),
+            env: self.environment(&hints, invocation.rehearsal, door),
             cwd: project.or_else(|| base_dir.map(Path::to_owned)).unwrap_or_else(std::env::temp_dir),
             storage_variable: Some("CREWAI_STORAGE_DIR"),
             checkpoints: None,
         };
         let outcome = self.pool.execute(&zygote, order, invocation).await;
-        drop(endpoint);
-        Ok(match outcome {
-            TaskOutcome::Failed { error, usage } if !invocation.rehearsal && !self.provider.is_set_up() => {
-                TaskOutcome::Failed { error: provider::explain(error), usage }
-            }
-            outcome => outcome,
+        Ok(match (door, outcome) {
+            (Some(door), outcome) => door.settle(outcome),
+            (None, TaskOutcome::Failed { error, usage }) => TaskOutcome::Failed { error: provider::explain(error), usage },
+            (None, outcome) => outcome,
         })
     }
 
-    /// The rehearsal model, in a rehearsal. Otherwise there must be some way to a model, as far as can be told: a crew
-    /// of the user's own may bring one along.
-    fn endpoint(&self, invocation: &Invocation, hints: &Hints<'_>) -> Result<Option<RehearsalEndpoint>, TaskError> {
-        if invocation.rehearsal {
-            let Some(model) = &self.rehearsal else {
-                return Err(TaskError::new(ErrorKind::InvalidInput, "this engine has no rehearsal model"));
+    /// The attempt's way to models. Where there is none the attempt may bring its own, as far as can be told: a crew of
+    /// the user's, a hint that names a key.
+    fn door(&self, invocation: &Invocation, hints: &Hints<'_>) -> Result<Option<Box<dyn ModelDoor>>, TaskError> {
+        let Some(models) = &self.models else {
+            return match invocation.rehearsal {
+                true => Err(TaskError::new(ErrorKind::InvalidInput, "this engine has no rehearsal model")),
+                false => self.without_door(invocation, hints, provider::missing()),
             };
-            return Ok(Some(model(&invocation.context)));
+        };
+        match models.open(invocation) {
+            Ok(door) => Ok(Some(door)),
+            Err(error) if error.kind == ErrorKind::Auth && !invocation.rehearsal => {
+                self.without_door(invocation, hints, provider::explain(error))
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    fn without_door(
+        &self,
+        invocation: &Invocation,
+        hints: &Hints<'_>,
+        error: TaskError,
+    ) -> Result<Option<Box<dyn ModelDoor>>, TaskError> {
         let needs_no_key = hints.model().is_some_and(|model| model.starts_with("ollama"));
         let passes_own = hints.env().any(|name| std::env::var_os(name).is_some());
         let has_env_file = invocation.base_dir.as_ref().is_some_and(|folder| folder.join(".env").exists());
         let brings_none = invocation.handler.as_str() == AGENT && !needs_no_key && !passes_own && !has_env_file;
-        if brings_none && !self.provider.is_set_up() {
-            return Err(provider::missing());
-        }
-        Ok(None)
+        if brings_none { Err(error) } else { Ok(None) }
     }
 
-    /// The attempt's variables, over the short list that every process gets.
+    /// The attempt's variables, over the short list that every process gets. The door's come last: whatever a node names,
+    /// no key of a provider stands where the attempt's own belongs.
     fn environment(
         &self,
         hints: &Hints<'_>,
-        rehearsal: Option<&RehearsalEndpoint>,
+        rehearsal: bool,
+        door: Option<&dyn ModelDoor>,
     ) -> BTreeMap<String, Option<String>> {
         let own = |text: &str| Some(text.to_owned());
         let mut variables: BTreeMap<String, Option<String>> =
             SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), value.and_then(own))).collect();
+        if !rehearsal {
+            variables.extend(self.model_names.iter().map(|(name, value)| (name.clone(), own(value))));
+        }
         for name in hints.env() {
             // In a rehearsal nothing may reach a provider that is paid.
-            if let (Ok(value), true) =
-                (std::env::var(name), rehearsal.is_none() || !ProviderSettings::is_of_a_provider(name))
-            {
+            if let (Ok(value), true) = (std::env::var(name), !rehearsal || !provider::is_of_a_provider(name)) {
                 variables.insert(name.to_owned(), Some(value));
             }
         }
-        match rehearsal {
-            Some(endpoint) => {
-                variables.insert(MODEL_KEY.to_owned(), Some(endpoint.api_key.clone()));
+        match door {
+            Some(door) if rehearsal => {
+                variables.insert(MODEL_KEY.to_owned(), own(door.api_key()));
             }
-            None => variables.extend(self.provider.iter().map(|(name, value)| (name.to_owned(), own(value)))),
+            Some(door) => variables.extend(provider::variables(door).map(|(name, value)| (name.to_owned(), Some(value)))),
+            None => {}
         }
         variables
     }
@@ -286,7 +279,7 @@ impl Adapter for CrewaiAdapter {
     }
 }
 
-fn start(invocation: &Invocation, hints: &Hints<'_>, rehearsal: Option<&RehearsalEndpoint>) -> Start {
+fn start(invocation: &Invocation, hints: &Hints<'_>, door: Option<&dyn ModelDoor>) -> Start {
     let mut start = Start::of(invocation);
     start.inputs = inputs::with_texts(invocation.handler.as_str(), &invocation.inputs);
     start.hints = hints.for_the_worker();
@@ -295,8 +288,8 @@ fn start(invocation: &Invocation, hints: &Hints<'_>, rehearsal: Option<&Rehearsa
             invocation.material.iter().map(|(node, output)| json!({ "node": node, "output": &**output })).collect();
         start.target = json!({ "name": invocation.name, "description": invocation.description, "material": material });
     }
-    start.provider = rehearsal.map(|endpoint| Provider {
-        base_url: Some(endpoint.base_url.clone()),
+    start.provider = door.filter(|_| invocation.rehearsal).map(|door| Provider {
+        base_url: Some(door.base_url().to_owned()),
         api_key_env: Some(MODEL_KEY.to_owned()),
         api_key: None,
     });

@@ -6,8 +6,9 @@
 //! What is here translates and forwards: it checks what a node says, decides which Python, which variables and which
 //! folder an attempt gets, and hands it over. Everything about CrewAI itself is in `python/segue/adapters/crewai`.
 //!
-//! A worker never gets more of the engine's environment than a short list, the variables of model providers and those
-//! that `hints.crewai.env` names; in a rehearsal not even the providers'.
+//! A worker never gets more of the engine's environment than a short list, the names of models and what `hints.crewai.env`
+//! names; in a rehearsal nothing of a provider's. Its way to models is a [`ModelDoor`](segue_core::ports::ModelDoor): an
+//! address on this machine and a key that ends with the attempt.
 
 mod adapter;
 mod hints;
@@ -15,7 +16,6 @@ mod inputs;
 mod orchestrator;
 mod provider;
 
-pub use adapter::{CrewaiAdapter, CrewaiOptions, Prepare, RehearsalEndpoint, RehearsalModel};
+pub use adapter::{CrewaiAdapter, CrewaiOptions, Prepare};
 pub use inputs::{AGENT, CREW};
 pub use orchestrator::CrewaiOrchestrator;
-pub use provider::ProviderSettings;

@@ -1,8 +1,12 @@
-//! The settings of model providers, as the user's environment has them.
+//! Model providers, as far as an adapter must know of them: their variables, which no worker gets unless a node names them,
+//! and what to do when there is none.
 
 use std::collections::BTreeMap;
 
-use segue_core::outcome::{ErrorKind, TaskError};
+use segue_core::{
+    outcome::{ErrorKind, TaskError},
+    ports::ModelDoor,
+};
 
 /// A variable whose name begins so is a provider's.
 const PREFIXES: [&str; 20] = [
@@ -27,69 +31,32 @@ const PREFIXES: [&str; 20] = [
     "SNOWFLAKE_",
     "XAI_",
 ];
-/// These name a model, not who has it.
-const MODEL_NAMES: [&str; 3] = ["MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME"];
+/// These say which model is meant and who is billed for it. They are no keys, and workers get them.
+const NAMES: [&str; 6] =
+    ["MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME", "OPENAI_ORG_ID", "OPENAI_ORGANIZATION", "OPENAI_PROJECT_ID"];
+/// Where clients look for an address.
+const ADDRESS: [&str; 2] = ["OPENAI_BASE_URL", "OPENAI_API_BASE"];
+/// Where clients look for a key.
+const KEY: &str = "OPENAI_API_KEY";
 
-/// The provider's variables that workers get. Not shown: their values are secrets.
-#[derive(Clone, Default)]
-pub struct ProviderSettings(BTreeMap<String, String>);
-
-impl ProviderSettings {
-    /// Those of this process's environment.
-    pub fn of_this_process() -> Self {
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect()
-    }
-
-    /// Is anything set that leads to a model?
-    pub fn is_set_up(&self) -> bool {
-        self.0.iter().any(|(name, value)| !MODEL_NAMES.contains(&name.as_str()) && !is_aside(name) && !value.is_empty())
-    }
-
-    /// The names of what is set.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    pub(crate) fn is_of_a_provider(name: &str) -> bool {
-        MODEL_NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    }
+/// Is it a provider's, or does it lead to one?
+pub(crate) fn is_of_a_provider(name: &str) -> bool {
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Set for other reasons on many machines, and no access to a model by itself.
-fn is_aside(name: &str) -> bool {
-    matches!(
-        name,
-        "AWS_CA_BUNDLE"
-            | "AWS_PAGER"
-            | "AWS_REGION"
-            | "AWS_DEFAULT_REGION"
-            | "GOOGLE_CLOUD_PROJECT"
-            | "AZURE_CONFIG_DIR"
-    )
+/// Those of this process's variables that name models.
+pub(crate) fn model_names() -> BTreeMap<String, String> {
+    NAMES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
 }
 
-/// Takes what is a provider's, and nothing else.
-impl FromIterator<(String, String)> for ProviderSettings {
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(variables: T) -> Self {
-        Self(variables.into_iter().filter(|(name, _)| Self::is_of_a_provider(name)).collect())
-    }
+/// The way to models, in the variables that every client of an OpenAI-compatible API reads.
+pub(crate) fn variables(door: &dyn ModelDoor) -> impl Iterator<Item = (&'static str, String)> {
+    let address = ADDRESS.map(|name| (name, door.base_url().to_owned()));
+    address.into_iter().chain([(KEY, door.api_key().to_owned())])
 }
 
-impl std::fmt::Debug for ProviderSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.names()).finish()
-    }
-}
-
-const CURE: &str = "set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own), or the variables of another provider \
-                    such as ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_HOST; or run it with --rehearse, which needs no \
-                    model and no key";
+const CURE: &str = "set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own), or name providers in segue.toml \
+                    under [providers]; or run it with --rehearse, which needs no model and no key";
 
 /// No way to a model.
 pub(crate) fn missing() -> TaskError {
@@ -109,23 +76,14 @@ pub(crate) fn explain(mut error: TaskError) -> TaskError {
 mod tests {
     use super::*;
 
-    fn settings(names: &[&str]) -> ProviderSettings {
-        names.iter().map(|name| ((*name).to_owned(), "secret".to_owned())).collect()
-    }
-
     #[test]
-    fn only_what_is_a_providers_is_taken_and_no_value_is_shown() {
-        let settings = settings(&["OPENAI_API_KEY", "MODEL", "DATABASE_URL", "GITHUB_TOKEN", "REDIS_URL"]);
-        assert_eq!(settings.names().collect::<Vec<_>>(), ["MODEL", "OPENAI_API_KEY"]);
-        assert!(!format!("{settings:?}").contains("secret"));
-    }
-
-    #[test]
-    fn the_name_of_a_model_is_no_way_to_it() {
-        assert!(!settings(&["MODEL", "OPENAI_MODEL_NAME", "AWS_CA_BUNDLE", "HOME"]).is_set_up());
-        assert!(settings(&["OPENAI_BASE_URL"]).is_set_up());
-        assert!(settings(&["OLLAMA_HOST"]).is_set_up());
-        let empty: ProviderSettings = [("OPENAI_API_KEY".to_owned(), String::new())].into_iter().collect();
-        assert!(!empty.is_set_up());
+    fn a_providers_variables_are_told_from_others() {
+        for name in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AWS_SECRET_ACCESS_KEY", "MODEL"] {
+            assert!(is_of_a_provider(name), "{name}");
+        }
+        for name in ["DATABASE_URL", "GITHUB_TOKEN", "REDIS_URL", "HOME", "MODELS"] {
+            assert!(!is_of_a_provider(name), "{name}");
+        }
+        assert!(NAMES.iter().all(|name| !name.contains("KEY") && !name.contains("SECRET")));
     }
 }

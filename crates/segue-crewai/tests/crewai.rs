@@ -5,7 +5,7 @@ mod common;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
-use common::{adapter, adapter_with, agent, failure, project, run, runs, success, workspace};
+use common::{OnlyRehearsals, adapter, adapter_with, agent, failure, project, run, runs, success, workspace};
 use segue_core::{
     memory::{MemoryBus, MemoryStore},
     outcome::{ErrorKind, TaskOutcome},
@@ -239,7 +239,7 @@ async fn the_context_the_settings_and_nothing_else_arrive() {
     success(adapter.execute(invocation).await);
     let request = &provider.requests()[0];
     assert!(request.body.to_string().contains(&format!("{key} tells 3")), "{}", request.body);
-    assert_eq!(request.key(), Some("sk-of-the-user"));
+    assert_eq!(request.key(), Some("sk-of-tells"), "the attempt's own");
 
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && std::env::var_os("CARGO_PKG_NAME").is_some());
     let case = crew("environment", &folder).with_hints(json!({ "crewai": { "env": ["CARGO_PKG_NAME"] } }));
@@ -275,7 +275,7 @@ async fn what_a_crew_prints_is_never_its_answer() {
 #[tokio::test]
 async fn without_a_provider_the_error_says_what_to_do() {
     let provider = StubProvider::start();
-    let adapter = adapter_with(&provider, [].into_iter().collect());
+    let adapter = adapter_with(Some(Arc::new(OnlyRehearsals(provider.base_url()))));
     let folder = villains("unused");
     for case in [agent("Hello"), crew("good", &folder)] {
         let error = failure(run(&adapter, &case).await);

@@ -11,15 +11,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use futures_util::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes};
 use serde_json::{Value, json};
 
 use crate::{
-    chat::{ApiError, ChatRequest, Completion},
-    rehearsal,
-    tokens::{Account, Tokens},
+    account::Account,
+    ask::Endpoint,
+    call,
+    chat::{ApiError, CREATED},
+    gateway::Shared,
 };
 
 /// The longest body of a request.
@@ -29,26 +30,28 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Names under which a client on this machine may call. Others would be a web page that rebinds its own name.
 const HOSTS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// The API of the rehearsal model.
-pub(crate) fn rehearsal_api(tokens: Arc<Tokens>) -> Router {
+/// The paths.
+pub(crate) fn api(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
+        .route("/v1/responses", post(responses))
+        .route("/v1/embeddings", post(embeddings))
         .route("/v1/models", get(models))
         // Names of models may hold slashes.
         .route("/v1/models/{*id}", get(model))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
-        .layer(middleware::from_fn_with_state(tokens.clone(), admit))
-        .with_state(tokens)
+        .layer(middleware::from_fn_with_state(shared.clone(), admit))
+        .with_state(shared)
 }
 
 /// Lets only requests through that come from this machine and carry the token of a live attempt.
-async fn admit(State(tokens): State<Arc<Tokens>>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+async fn admit(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Result<Response, ApiError> {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     if !host.is_some_and(is_loopback_name) {
         return Err(ApiError::foreign_host());
     }
-    let account = bearer(request.headers()).and_then(|secret| tokens.account(secret)).ok_or_else(ApiError::no_token)?;
+    let account = bearer(request.headers()).and_then(|secret| shared.accounts.of(secret)).ok_or_else(ApiError::no_token)?;
     request.extensions_mut().insert(account);
     Ok(next.run(request).await)
 }
@@ -66,27 +69,29 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
-async fn chat(
-    State(tokens): State<Arc<Tokens>>,
-    Extension(account): Extension<Arc<Account>>,
+/// What a handler is given of a call.
+type Caller = (State<Arc<Shared>>, Extension<Arc<Account>>);
+
+async fn chat(caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    ask(caller, Endpoint::Chat, headers, body).await
+}
+
+async fn responses(caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    ask(caller, Endpoint::Responses, headers, body).await
+}
+
+async fn embeddings(caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    ask(caller, Endpoint::Embeddings, headers, body).await
+}
+
+async fn ask(
+    (State(shared), Extension(account)): Caller,
+    endpoint: Endpoint,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = read(body).await?;
-    let request = ChatRequest::parse(&body)?;
-    let completion = Completion::new(&body, &request, rehearsal::answer(&request)?);
-    let usage = completion.usage();
-    tokens.book(&account, usage);
-    tracing::debug!(
-        attempt = account.attempt(),
-        input_tokens = usage.input_tokens,
-        output_tokens = usage.output_tokens,
-        "the rehearsal model answered"
-    );
-    if request.is_stream() {
-        Ok(event_stream(completion.chunks(request.wants_usage())))
-    } else {
-        Ok(json_body(StatusCode::OK, &completion.to_json()))
-    }
+    Ok(call::answer(shared, account, endpoint, headers, body).await)
 }
 
 async fn read(body: Body) -> Result<Bytes, ApiError> {
@@ -101,12 +106,29 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
     }
 }
 
-async fn models() -> Response {
-    json_body(StatusCode::OK, &json!({ "object": "list", "data": [rehearsal::model_card("rehearsal")] }))
+/// The models that the configuration names; patterns are none.
+async fn models((State(shared), Extension(account)): Caller) -> Response {
+    let mut names: Vec<&str> = match account.rehearsal {
+        true => vec!["rehearsal"],
+        false => {
+            let served = shared.providers.iter().flat_map(|provider| &provider.models);
+            served.chain(shared.models.iter().map(|entry| &entry.pattern)).map(String::as_str).collect()
+        }
+    };
+    names.retain(|name| !name.contains('*'));
+    names.sort_unstable();
+    names.dedup();
+    let cards: Vec<Value> = names.into_iter().map(model_card).collect();
+    json_body(StatusCode::OK, &json!({ "object": "list", "data": cards }))
 }
 
-async fn model(Path(id): Path<String>) -> Response {
-    json_body(StatusCode::OK, &rehearsal::model_card(&id))
+async fn model((State(shared), Extension(account)): Caller, Path(id): Path<String>) -> Result<Response, ApiError> {
+    shared.route(&id, account.rehearsal)?;
+    Ok(json_body(StatusCode::OK, &model_card(&id)))
+}
+
+fn model_card(id: &str) -> Value {
+    json!({ "id": id, "object": "model", "created": CREATED, "owned_by": "segue" })
 }
 
 async fn wrong_method(request: Request) -> ApiError {
@@ -119,17 +141,6 @@ async fn unknown_path(request: Request) -> ApiError {
 
 fn json_body(status: StatusCode, value: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], value.to_string()).into_response()
-}
-
-/// Server-sent events, ended by `[DONE]` as the protocol wants it.
-fn event_stream(chunks: Vec<Value>) -> Response {
-    let frames = chunks.into_iter().map(|chunk| chunk.to_string()).chain(["[DONE]".to_owned()]);
-    let frames = frames.map(|data| Ok::<_, std::convert::Infallible>(Bytes::from(format!("data: {data}\n\n"))));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, Body::from_stream(stream::iter(frames))).into_response()
 }
 
 impl IntoResponse for ApiError {

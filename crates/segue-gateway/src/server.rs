@@ -6,8 +6,12 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    body::Body,
+    response::{IntoResponse as _, Response},
+};
+use hyper::{body::Incoming, server::conn::http1, service::Service as _};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -101,6 +105,41 @@ async fn accept(
     }
 }
 
+/// An answer that is none: the connection is broken off instead.
+pub(crate) fn severed() -> Response {
+    let mut response = ().into_response();
+    response.extensions_mut().insert(Severed);
+    response
+}
+
+/// Is it one that breaks the connection off?
+#[expect(dead_code, reason = "asked by the tasks that are a single call")]
+pub(crate) fn is_severed(response: &Response) -> bool {
+    response.extensions().get::<Severed>().is_some()
+}
+
+/// Why a connection is broken off on purpose.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("broken off, as the call's own way was")]
+struct Severed;
+
+/// The router's answers, those that are none as errors.
+fn answering(
+    router: Router,
+) -> impl Fn(hyper::Request<Incoming>) -> futures_util::future::BoxFuture<'static, Result<hyper::Response<Body>, Severed>> {
+    let service = TowerToHyperService::new(router);
+    move |request| {
+        let answered = service.call(request);
+        Box::pin(async move {
+            let Ok(response) = answered.await;
+            match response.extensions().get::<Severed>() {
+                Some(severed) => Err(*severed),
+                None => Ok(response),
+            }
+        })
+    }
+}
+
 async fn serve(
     stream: TcpStream,
     router: Router,
@@ -114,7 +153,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), hyper::service::service_fn(answering(router)));
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use segue_gateway::Rehearsal;
+mod common;
+
+use common::{rehearsed, start};
+use segue_core::ports::ModelAccess as _;
+use segue_gateway::Gateway;
 use segue_testkit::http::{Reply, call, send};
 use serde_json::{Value, json};
 
@@ -12,10 +16,8 @@ fn question() -> Value {
     json!({ "model": "openai/gpt-4o", "messages": [{ "role": "user", "content": "What is the time?" }] })
 }
 
-fn port(rehearsal: &Rehearsal) -> u16 {
-    let url = rehearsal.base_url();
-    let port = url.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix("/v1"));
-    port.unwrap_or_else(|| panic!("{url}")).parse().unwrap()
+fn port(gateway: &Gateway) -> u16 {
+    common::port(&gateway.base_url())
 }
 
 fn assert_refused(reply: &Reply, status: u16, code: Value) {
@@ -26,10 +28,10 @@ fn assert_refused(reply: &Reply, status: u16, code: Value) {
 
 #[tokio::test]
 async fn an_answer_is_a_pure_function_of_the_request() {
-    let rehearsal = Rehearsal::start().await.unwrap();
-    let token = rehearsal.issue("run/task@1");
-    let first = call(port(&rehearsal), "POST", CHAT, token.secret(), &question()).await;
-    let second = call(port(&rehearsal), "POST", CHAT, token.secret(), &question()).await;
+    let rehearsal = start(&[]).await;
+    let token = rehearsal.open(&rehearsed()).unwrap();
+    let first = call(port(&rehearsal), "POST", CHAT, token.api_key(), &question()).await;
+    let second = call(port(&rehearsal), "POST", CHAT, token.api_key(), &question()).await;
     assert_eq!((first.status, &first.body), (200, &second.body));
 
     let answer = first.json();
@@ -51,15 +53,15 @@ async fn an_answer_is_a_pure_function_of_the_request() {
 
 #[tokio::test]
 async fn a_stream_holds_the_same_answer() {
-    let rehearsal = Rehearsal::start().await.unwrap();
-    let token = rehearsal.issue("run/task@1");
+    let rehearsal = start(&[]).await;
+    let token = rehearsal.open(&rehearsed()).unwrap();
     let mut request = question();
     request["n"] = json!(2);
-    let whole = call(port(&rehearsal), "POST", CHAT, token.secret(), &request).await.json();
+    let whole = call(port(&rehearsal), "POST", CHAT, token.api_key(), &request).await.json();
     request["stream"] = json!(true);
-    let plain = call(port(&rehearsal), "POST", CHAT, token.secret(), &request).await;
+    let plain = call(port(&rehearsal), "POST", CHAT, token.api_key(), &request).await;
     request["stream_options"] = json!({ "include_usage": true });
-    let counted = call(port(&rehearsal), "POST", CHAT, token.secret(), &request).await;
+    let counted = call(port(&rehearsal), "POST", CHAT, token.api_key(), &request).await;
 
     for reply in [&plain, &counted] {
         assert!(reply.header("content-type").starts_with("text/event-stream"));
@@ -81,20 +83,20 @@ async fn a_stream_holds_the_same_answer() {
 
 #[tokio::test]
 async fn a_forced_tool_call_is_streamed_too() {
-    let rehearsal = Rehearsal::start().await.unwrap();
-    let token = rehearsal.issue("run/task@1");
+    let rehearsal = start(&[]).await;
+    let token = rehearsal.open(&rehearsed()).unwrap();
     let mut request = question();
     request["tool_choice"] = json!("required");
     request["tools"] = json!([{ "type": "function", "function": { "name": "clock", "parameters": {
         "type": "object", "properties": { "zone": { "type": "string" } }, "required": ["zone"],
     } } }]);
-    let whole = call(port(&rehearsal), "POST", CHAT, token.secret(), &request).await.json();
+    let whole = call(port(&rehearsal), "POST", CHAT, token.api_key(), &request).await.json();
     let called = &whole["choices"][0]["message"]["tool_calls"][0];
     assert_eq!(whole["choices"][0]["finish_reason"], "tool_calls");
     assert_eq!(called["function"], json!({ "name": "clock", "arguments": r#"{"zone":"rehearsed zone"}"# }));
 
     request["stream"] = json!(true);
-    let events = call(port(&rehearsal), "POST", CHAT, token.secret(), &request).await.events();
+    let events = call(port(&rehearsal), "POST", CHAT, token.api_key(), &request).await.events();
     let parts = events.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].get(0));
     let first = parts.clone().next().unwrap();
     assert_eq!((&first["type"], &first["function"]["name"]), (&json!("function"), &json!("clock")));
@@ -104,19 +106,19 @@ async fn a_forced_tool_call_is_streamed_too() {
 
 #[tokio::test]
 async fn every_name_is_a_model() {
-    let rehearsal = Rehearsal::start().await.unwrap();
-    let token = rehearsal.issue("run/task@1");
-    let all = call(port(&rehearsal), "GET", "/v1/models", token.secret(), &Value::Null).await.json();
+    let rehearsal = start(&[]).await;
+    let token = rehearsal.open(&rehearsed()).unwrap();
+    let all = call(port(&rehearsal), "GET", "/v1/models", token.api_key(), &Value::Null).await.json();
     assert_eq!((&all["object"], &all["data"][0]["object"]), (&json!("list"), &json!("model")));
-    let one = call(port(&rehearsal), "GET", "/v1/models/openai/gpt-4o", token.secret(), &Value::Null).await.json();
+    let one = call(port(&rehearsal), "GET", "/v1/models/openai/gpt-4o", token.api_key(), &Value::Null).await.json();
     assert_eq!(one["id"], "openai/gpt-4o");
 }
 
 #[tokio::test]
 async fn only_running_attempts_are_served() {
-    let rehearsal = Rehearsal::start().await.unwrap();
-    let token = rehearsal.issue("run/task@1");
-    let secret = token.secret().to_owned();
+    let rehearsal = start(&[]).await;
+    let token = rehearsal.open(&rehearsed()).unwrap();
+    let secret = token.api_key().to_owned();
     let port = port(&rehearsal);
     assert_eq!(call(port, "POST", CHAT, &secret, &question()).await.status, 200);
     assert_refused(&call(port, "POST", CHAT, "sk-other", &question()).await, 401, json!("invalid_api_key"));
@@ -127,10 +129,10 @@ async fn only_running_attempts_are_served() {
 
 #[tokio::test]
 async fn a_foreign_host_name_is_refused() {
-    let rehearsal = Rehearsal::start().await.unwrap();
-    let token = rehearsal.issue("run/task@1");
+    let rehearsal = start(&[]).await;
+    let token = rehearsal.open(&rehearsed()).unwrap();
     let get = |host: &str| {
-        let secret = token.secret();
+        let secret = token.api_key();
         format!("GET /v1/models HTTP/1.1\r\n{host}Authorization: Bearer {secret}\r\nConnection: close\r\n\r\n")
     };
     let port = port(&rehearsal);
@@ -142,10 +144,10 @@ async fn a_foreign_host_name_is_refused() {
 
 #[tokio::test]
 async fn refusals_have_the_shape_that_clients_read() {
-    let rehearsal = Rehearsal::start().await.unwrap();
-    let token = rehearsal.issue("run/task@1");
+    let rehearsal = start(&[]).await;
+    let token = rehearsal.open(&rehearsed()).unwrap();
     let port = port(&rehearsal);
-    let call = |method: &'static str, path: &'static str| call(port, method, path, token.secret(), &Value::Null);
+    let call = |method: &'static str, path: &'static str| call(port, method, path, token.api_key(), &Value::Null);
     assert_refused(&call("GET", "/v1/nothing").await, 404, json!("unknown_url"));
     assert_refused(&call("GET", CHAT).await, 405, json!("method_not_supported"));
     assert_refused(&call("POST", "/v1/models").await, 405, json!("method_not_supported"));
@@ -154,7 +156,7 @@ async fn refusals_have_the_shape_that_clients_read() {
         format!(
             "POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: {length}\r\n\
              Connection: close\r\n\r\n{body}",
-            token.secret()
+            token.api_key()
         )
     };
     let deep = "[".repeat(100_000);
@@ -167,7 +169,7 @@ async fn refusals_have_the_shape_that_clients_read() {
 
 #[tokio::test]
 async fn shutdown_ends_idle_connections_and_refuses_new_ones() {
-    let rehearsal = Rehearsal::start().await.unwrap();
+    let rehearsal = start(&[]).await;
     let port = port(&rehearsal);
     let mut idle = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     rehearsal.shutdown().await;

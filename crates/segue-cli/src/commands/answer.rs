@@ -150,7 +150,7 @@ async fn go_on(
 /// Goes on with a run, and with those that wait for it: they move on when it does.
 async fn resume_whole(run: RunId, json: bool, settings: Settings) -> Outcome {
     let signals = Signals::listen()?;
-    let session = Session::start(settings, Purpose { rehearsal: true, quiet: json }).await?;
+    let session = Session::start(settings, Purpose { quiet: json }).await?;
     let outcome = async {
         let mut family = vec![run];
         let mut top = session.store.get_run(run).await?;

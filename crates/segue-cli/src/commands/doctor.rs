@@ -1,5 +1,6 @@
 //! `segue doctor`: can this machine run workflows, and what to do where it cannot.
 
+use segue_gateway::ProviderKey;
 use serde_json::json;
 
 use crate::{
@@ -39,7 +40,7 @@ impl State {
 }
 
 pub(super) async fn doctor(args: DoctorArgs, settings: Settings) -> Outcome {
-    let findings = [store(&settings).await, rehearsal().await, provider(), python(&settings).await];
+    let findings = [store(&settings).await, rehearsal().await, provider(&settings), python(&settings).await];
     let bad = findings.iter().any(|finding| finding.state == State::Bad);
     if args.json {
         let checks: Vec<_> = findings
@@ -100,28 +101,34 @@ async fn store(settings: &Settings) -> Finding {
 
 async fn rehearsal() -> Finding {
     let name = "rehearsal";
-    match segue_gateway::Rehearsal::start().await {
-        Ok(rehearsal) => {
-            let found = format!("the built-in model answers on {}", rehearsal.base_url());
-            rehearsal.shutdown().await;
+    match wiring::start_gateway(Vec::new(), Vec::new(), wiring::no_journal()).await {
+        Ok(gateway) => {
+            let found = format!("the built-in model answers on {}", gateway.base_url());
+            gateway.shutdown().await;
             Finding { name, state: State::Good, found, help: None }
         }
-        Err(error) => {
-            let help = Some("allow this process to listen on 127.0.0.1; --rehearse needs it".to_owned());
-            Finding { name, state: State::Bad, found: error.to_string(), help }
+        Err(failure) => {
+            Finding { name, state: State::Bad, found: failure.to_string(), help: failure.help.first().cloned() }
         }
     }
 }
 
-/// Says which of the provider's variables are set, never what to.
-fn provider() -> Finding {
+/// Says who is asked and whether a key is there, never which.
+fn provider(settings: &Settings) -> Finding {
     let name = "provider";
-    let set = wiring::provider_variables();
-    if set.is_empty() {
+    let missing = settings.models.provider_options().into_iter().find_map(|provider| match provider.key {
+        ProviderKey::Missing(why) => Some(format!("`{}` has no key: {why}", provider.name)),
+        ProviderKey::None | ProviderKey::Given(_) => None,
+    });
+    if let Some(found) = missing {
+        return Finding { name, state: State::Limited, found, help: None };
+    }
+    if settings.models.has_no_provider() {
         let help = Some("set OPENAI_API_KEY to run with a provider; --rehearse needs none".to_owned());
         return Finding { name, state: State::Limited, found: "no key is set".to_owned(), help };
     }
-    Finding { name, state: State::Good, found: format!("{} set", set.join(", ")), help: None }
+    let found = settings.models.told().collect::<Vec<_>>().join(", ");
+    Finding { name, state: State::Good, found, help: None }
 }
 
 async fn python(settings: &Settings) -> Finding {

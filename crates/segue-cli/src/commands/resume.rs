@@ -31,7 +31,7 @@ pub(super) async fn resume(args: ResumeArgs, settings: Settings) -> Outcome {
         json: args.json,
     };
     let signals = Signals::listen()?;
-    let session = Session::start(settings, Purpose { rehearsal: true, quiet: args.json }).await?;
+    let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     let outcome =
         if args.all { all(&session, signals, manner).await } else { named(&session, &args, signals, manner).await };
     if !matches!(outcome, Ok(Exit::Interrupted)) {

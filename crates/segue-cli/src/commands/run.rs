@@ -35,7 +35,7 @@ pub(super) async fn run(args: RunArgs, settings: Settings) -> Outcome {
     let manner = Manner { deadline, patience: Patience::suitable(args.no_wait), json: args.json };
     let ready = Ready::of(&args.start, &settings, args.json).await?;
     let mut signals = Signals::listen()?;
-    let session = Session::start(settings, Purpose { rehearsal: args.start.rehearse, quiet: args.json }).await?;
+    let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     tokio::select! {
         prepared = ready.prepare(&session) => prepared?,
         _ = signals.next() => {
@@ -56,7 +56,7 @@ pub(super) async fn submit(args: SubmitArgs, settings: Settings) -> Outcome {
             .help("name a store: --store sqlite:PATH; or carry the run out here: segue run"));
     }
     let ready = Ready::of(&args.start, &settings, args.json).await?;
-    let session = Session::start(settings, Purpose { rehearsal: args.start.rehearse, quiet: args.json }).await?;
+    let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     let outcome = record(ready, &session, args.json).await;
     session.end().await;
     outcome

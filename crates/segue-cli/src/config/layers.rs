@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    models::Models,
     secrets::{self, SecretSource, SecretSources},
     setting::{Kind, SETTINGS, Setting, find},
 };
@@ -75,6 +76,7 @@ pub(crate) struct Entry {
 pub(crate) struct Resolved {
     entries: BTreeMap<&'static str, Entry>,
     secrets: SecretSources,
+    models: Models,
 }
 
 impl Resolved {
@@ -86,6 +88,11 @@ impl Resolved {
     /// Where the secrets are, as far as a file says so.
     pub(crate) fn secrets(&self) -> &SecretSources {
         &self.secrets
+    }
+
+    /// Who has models, and their limits and prices.
+    pub(crate) fn models(&self) -> &Models {
+        &self.models
     }
 }
 
@@ -116,14 +123,21 @@ pub(crate) fn resolve(flags: &[(&'static str, String)], world: &World) -> Outcom
         }
         entries.insert(setting.key, entry);
     }
-    let secrets = layers.into_iter().flatten().flat_map(|layer| layer.secrets).collect();
-    Ok(Resolved { entries, secrets: SecretSources(secrets) })
+    let mut secrets = BTreeMap::new();
+    let mut models = Models::default();
+    for layer in layers.into_iter().flatten() {
+        secrets.extend(layer.secrets);
+        models.add(&layer.file, layer.providers, layer.models)?;
+    }
+    Ok(Resolved { entries, secrets: SecretSources(secrets), models: models.with_defaults(world) })
 }
 
 struct Layer {
     file: PathBuf,
     values: BTreeMap<&'static str, String>,
     secrets: BTreeMap<String, SecretSource>,
+    providers: Option<toml::Value>,
+    models: Option<toml::Value>,
 }
 
 fn read_file(file: &Path) -> Outcome<Option<Layer>> {
@@ -142,8 +156,9 @@ fn read_file(file: &Path) -> Outcome<Option<Layer>> {
             .help("correct the place that is shown")
     })?;
     let secrets = table.remove("secrets").map(|table| secrets::read(file, &table)).transpose()?.unwrap_or_default();
+    let (providers, models) = (table.remove("providers"), table.remove("models"));
     let values = table.iter().map(|(key, value)| read_value(file, key, value)).collect::<Outcome<_>>()?;
-    Ok(Some(Layer { file: file.to_owned(), values, secrets }))
+    Ok(Some(Layer { file: file.to_owned(), values, secrets, providers, models }))
 }
 
 fn read_value(file: &Path, key: &str, value: &toml::Value) -> Outcome<(&'static str, String)> {

@@ -4,6 +4,7 @@
 //! One table ([`setting::SETTINGS`]) names every setting; the layers, the schema and `config show` are made from it.
 
 mod layers;
+mod models;
 mod schema;
 mod secrets;
 mod setting;
@@ -15,7 +16,8 @@ use std::{
 
 use clap::ValueEnum;
 
-pub(crate) use layers::{Resolved, World, resolve};
+pub(crate) use layers::{Origin, Resolved, World, resolve};
+pub(crate) use models::Models;
 pub(crate) use schema::schema;
 pub(crate) use secrets::SecretSources;
 pub(crate) use setting::SETTINGS;
@@ -57,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) log: String,
     /// Where the secrets are that workflows refer to.
     pub(crate) secrets: SecretSources,
+    /// Who has models, and their limits and prices.
+    pub(crate) models: Models,
 }
 
 /// Where runs are kept.
@@ -138,6 +142,7 @@ impl Settings {
             log_format: [LogFormat::Human, LogFormat::Json][choice("log_format", ["human", "json"])?],
             log: text("log"),
             secrets: resolved.secrets().clone(),
+            models: resolved.models().clone(),
         })
     }
 }

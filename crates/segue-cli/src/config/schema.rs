@@ -9,6 +9,8 @@ pub(crate) fn schema() -> Value {
     let mut properties: Map<String, Value> =
         SETTINGS.iter().map(|setting| (setting.key.to_owned(), of_setting(setting))).collect();
     properties.insert("secrets".to_owned(), of_secrets());
+    properties.insert("providers".to_owned(), of_providers());
+    properties.insert("models".to_owned(), of_models());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "segue.toml",
@@ -34,6 +36,63 @@ fn of_secrets() -> Value {
             field("env", "The environment variable that holds it."),
             field("file", "The file that holds it; a relative path starts in the folder of this file."),
         ] },
+    })
+}
+
+fn of_providers() -> Value {
+    let text = |about: &str| json!({ "type": "string", "description": about });
+    json!({
+        "type": "object",
+        "description": "Who has models, by a name of your own: any OpenAI-compatible endpoint. Without any: the variables OPENAI_API_KEY and OPENAI_BASE_URL.",
+        "additionalProperties": {
+            "type": "object",
+            "properties": {
+                "base_url": text("Its address, up to and with /v1. Only `openai` has one by itself."),
+                "api_key_env": text("The environment variable that holds its key. No worker sees it."),
+                "api_key_file": text("The file that holds its key; a relative path starts in the folder of this file."),
+                "models": {
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "description": "The models it serves: names, or patterns with *. The closest one counts. None: all that no other provider names.",
+                },
+                "stream_usage": {
+                    "type": "boolean",
+                    "default": true,
+                    "description": "Whether it takes stream_options, by which a stream is asked to say its usage.",
+                },
+                "proxy": text("An HTTP proxy on the way there. The environment's proxies are never used."),
+            },
+            "additionalProperties": false,
+        },
+    })
+}
+
+fn of_models() -> Value {
+    let limit = |about: &str| json!({ "type": "integer", "minimum": 1, "description": about });
+    let price = |about: &str| json!({ "type": "number", "minimum": 0, "description": about });
+    json!({
+        "type": "object",
+        "description": "Limits and prices, by the name of a model or a pattern with *. All models that an entry fits share its limits.",
+        "additionalProperties": {
+            "type": "object",
+            "properties": {
+                "concurrent": limit("Calls at once."),
+                "requests_per_minute": limit("Calls in any 60 seconds."),
+                "tokens_per_minute": limit("Tokens in any 60 seconds, read and written."),
+                "price": {
+                    "type": "object",
+                    "description": "US dollars a million tokens.",
+                    "properties": {
+                        "input": price("Tokens read."),
+                        "cached_input": price("Tokens read that the provider had cached. Default: as the others."),
+                        "output": price("Tokens written."),
+                    },
+                    "required": ["input", "output"],
+                    "additionalProperties": false,
+                },
+            },
+            "additionalProperties": false,
+        },
     })
 }
 

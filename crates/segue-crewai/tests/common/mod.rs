@@ -10,11 +10,11 @@ use std::{
 
 use segue_core::{
     ids::HandlerId,
-    outcome::{TaskError, TaskOutcome, Usage},
-    ports::Adapter,
+    outcome::{ErrorKind, TaskError, TaskOutcome, Usage},
+    ports::{Adapter, Invocation, ModelAccess, ModelDoor},
     spec::WorkflowSpec,
 };
-use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare, ProviderSettings, RehearsalEndpoint};
+use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare};
 use segue_testkit::{conformance::adapter::Case, provider::StubProvider};
 use serde_json::{Value, json};
 
@@ -28,25 +28,68 @@ pub fn envs() -> PathBuf {
     std::env::var_os("SEGUE_TEST_ENVS").map_or_else(|| workspace().join(".segue/test-envs"), PathBuf::from)
 }
 
-/// An adapter whose crews talk to `provider`: as a rehearsal model, and as the provider of the user's settings.
+/// An adapter whose crews talk to `provider` directly: what happens on the way is the gateway's affair, and tested there.
 pub fn adapter(provider: &StubProvider) -> CrewaiAdapter {
-    let settings = [("OPENAI_API_KEY", "sk-of-the-user".to_owned()), ("OPENAI_BASE_URL", provider.base_url())];
-    adapter_with(provider, settings.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+    adapter_with(Some(Arc::new(Direct(provider.base_url()))))
 }
 
-pub fn adapter_with(provider: &StubProvider, settings: ProviderSettings) -> CrewaiAdapter {
+pub fn adapter_with(models: Option<Arc<dyn ModelAccess>>) -> CrewaiAdapter {
     make_environment();
-    let base_url = provider.base_url();
     CrewaiAdapter::new(CrewaiOptions {
-        provider: settings,
-        rehearsal: Some(Arc::new(move |context| RehearsalEndpoint {
-            base_url: base_url.clone(),
-            api_key: format!("sk-of-{}", context.task_id),
-            held: Box::new(()),
-        })),
+        models,
         on_build: Arc::new(|progress| eprintln!("{progress}")),
         ..CrewaiOptions::new(envs())
     })
+}
+
+/// Leads straight to a provider.
+struct Direct(String);
+
+impl ModelAccess for Direct {
+    fn open(&self, invocation: &Invocation) -> Result<Box<dyn ModelDoor>, TaskError> {
+        let key = format!("sk-of-{}", invocation.context.task_id);
+        Ok(Box::new(DirectDoor { base_url: self.0.clone(), key }))
+    }
+}
+
+struct DirectDoor {
+    base_url: String,
+    key: String,
+}
+
+impl ModelDoor for DirectDoor {
+    fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    fn api_key(&self) -> &str {
+        &self.key
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    fn refusal(&self) -> Option<TaskError> {
+        None
+    }
+
+    /// Nobody has counted but the worker.
+    fn settle(&self, outcome: TaskOutcome) -> TaskOutcome {
+        outcome
+    }
+}
+
+/// No provider, and a rehearsal model at this address.
+pub struct OnlyRehearsals(pub String);
+
+impl ModelAccess for OnlyRehearsals {
+    fn open(&self, invocation: &Invocation) -> Result<Box<dyn ModelDoor>, TaskError> {
+        match invocation.rehearsal {
+            true => Direct(self.0.clone()).open(invocation),
+            false => Err(TaskError::new(ErrorKind::Auth, "no model provider is set up")),
+        }
+    }
 }
 
 /// Makes the environment, which may take minutes, before any test waits for something else.

@@ -1,4 +1,4 @@
-//! Answers: one JSON document, or the same in chunks.
+//! Answers to chats: one JSON document, or the same in chunks.
 
 use segue_core::{ids::ContentHash, outcome::Usage};
 use serde_json::{Map, Value, json};
@@ -20,8 +20,8 @@ const PIECE_CHARS: usize = 24;
 pub(crate) enum Answer {
     /// A text, and why it ends.
     Text(String, Finish),
-    /// A call of one tool.
-    Call(ToolCall),
+    /// Calls of tools, at least one.
+    Calls(Vec<ToolCall>),
 }
 
 /// Why an answer ends.
@@ -43,48 +43,50 @@ pub(crate) struct ToolCall {
 /// The answer to one request, ready to be written.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    id: String,
-    model: String,
+    pub(super) id: String,
+    pub(super) model: String,
     choices: u32,
-    answer: Answer,
-    prompt_tokens: u64,
-    answer_tokens: u64,
+    pub(super) answer: Answer,
+    /// What the answer says that it consumed.
+    pub(super) usage: Usage,
 }
 
 impl Completion {
     /// Puts `answer` into its envelope. `body` is the request as it came; ids are derived from it.
     pub(crate) fn new(body: &[u8], request: &ChatRequest, answer: Answer) -> Self {
         let id = ContentHash::of(body).to_string()[..24].to_owned();
-        let answer_chars = match &answer {
-            Answer::Text(text, _) => text.chars().count(),
-            Answer::Call(call) => call.name.chars().count() + call.arguments.chars().count(),
+        let answer_tokens = match &answer {
+            Answer::Text(text, _) => tokens(text.chars().count()),
+            Answer::Calls(calls) => {
+                calls.iter().map(|call| tokens(call.name.chars().count() + call.arguments.chars().count())).sum()
+            }
         };
-        Self {
-            id,
-            model: request.model.clone(),
-            choices: request.choices(),
-            answer_tokens: tokens(answer_chars) * u64::from(request.choices()),
-            answer,
-            prompt_tokens: prompt_tokens(request),
-        }
+        let usage = Usage {
+            model_calls: 1,
+            input_tokens: prompt_tokens(request),
+            output_tokens: answer_tokens * u64::from(request.choices()),
+            ..Usage::default()
+        };
+        Self { id, model: request.model.clone(), choices: request.choices(), answer, usage }
+    }
+
+    /// The same answer, which says that it consumed this.
+    #[must_use]
+    pub(crate) fn with_usage(self, usage: Usage) -> Self {
+        Self { usage, ..self }
     }
 
     /// What the call consumed, as the answer itself says.
     pub(crate) fn usage(&self) -> Usage {
-        Usage {
-            model_calls: 1,
-            input_tokens: self.prompt_tokens,
-            output_tokens: self.answer_tokens,
-            ..Usage::default()
-        }
+        self.usage
     }
 
     /// The whole answer: `chat.completion`.
     pub(crate) fn to_json(&self) -> Value {
         let message = match &self.answer {
             Answer::Text(text, _) => json!({ "role": "assistant", "content": text, "refusal": null }),
-            Answer::Call(call) => {
-                json!({ "role": "assistant", "content": null, "refusal": null, "tool_calls": [self.call_json(call)] })
+            Answer::Calls(_) => {
+                json!({ "role": "assistant", "content": null, "refusal": null, "tool_calls": self.calls_json() })
             }
         };
         let choice = |index: u32| json!({ "index": index, "message": message, "logprobs": null, "finish_reason": self.finish_reason() });
@@ -93,47 +95,49 @@ impl Completion {
         Value::Object(document)
     }
 
-    /// The same answer as `chat.completion.chunk`s; with `usage`, the last one holds it and no choice.
-    pub(crate) fn chunks(&self, usage: bool) -> Vec<Value> {
+    /// The same answer as `chat.completion.chunk`s; the last one holds the usage and no choice.
+    pub(crate) fn chunks(&self) -> Vec<Value> {
         let mut chunks = Vec::new();
         let mut push = |index: u32, delta: Value, finish: Option<&str>| {
             let choice = json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish });
             let mut chunk = self.envelope("chat.completion.chunk", vec![choice]);
-            if usage {
-                chunk.insert("usage".to_owned(), Value::Null);
-            }
+            chunk.insert("usage".to_owned(), Value::Null);
             chunks.push(Value::Object(chunk));
         };
         for index in 0..self.choices {
-            match &self.answer {
-                Answer::Text(text, _) => {
-                    push(index, json!({ "role": "assistant", "content": "", "refusal": null }), None);
-                    for piece in pieces(text) {
-                        push(index, json!({ "content": piece }), None);
-                    }
-                }
-                Answer::Call(call) => {
-                    let mut first = self.call_json(call);
-                    first["index"] = json!(0);
-                    first["function"]["arguments"] = json!("");
-                    push(index, json!({ "role": "assistant", "content": null, "tool_calls": [first] }), None);
-                    for piece in pieces(&call.arguments) {
-                        push(
-                            index,
-                            json!({ "tool_calls": [{ "index": 0, "function": { "arguments": piece } }] }),
-                            None,
-                        );
-                    }
-                }
-            }
+            self.deltas().into_iter().for_each(|delta| push(index, delta, None));
             push(index, json!({}), Some(self.finish_reason()));
         }
-        if usage {
-            let mut last = self.envelope("chat.completion.chunk", Vec::new());
-            last.insert("usage".to_owned(), self.usage_json());
-            chunks.push(Value::Object(last));
-        }
+        let mut last = self.envelope("chat.completion.chunk", Vec::new());
+        last.insert("usage".to_owned(), self.usage_json());
+        chunks.push(Value::Object(last));
         chunks
+    }
+
+    /// What one choice of a stream adds, chunk by chunk.
+    fn deltas(&self) -> Vec<Value> {
+        match &self.answer {
+            Answer::Text(text, _) => {
+                let first = json!({ "role": "assistant", "content": "", "refusal": null });
+                std::iter::once(first).chain(pieces(text).into_iter().map(|piece| json!({ "content": piece }))).collect()
+            }
+            Answer::Calls(calls) => {
+                let mut deltas = Vec::new();
+                for (at, (call, mut first)) in calls.iter().zip(self.calls_json()).enumerate() {
+                    first["index"] = json!(at);
+                    first["function"]["arguments"] = json!("");
+                    let mut delta = json!({ "tool_calls": [first] });
+                    if at == 0 {
+                        delta = json!({ "role": "assistant", "content": null, "tool_calls": delta["tool_calls"] });
+                    }
+                    deltas.push(delta);
+                    deltas.extend(pieces(&call.arguments).into_iter().map(
+                        |piece| json!({ "tool_calls": [{ "index": at, "function": { "arguments": piece } }] }),
+                    ));
+                }
+                deltas
+            }
+        }
     }
 
     fn envelope(&self, object: &str, choices: Vec<Value>) -> Map<String, Value> {
@@ -148,34 +152,47 @@ impl Completion {
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    fn call_json(&self, call: &ToolCall) -> Value {
-        json!({
-            "id": format!("call_{}", self.id),
-            "type": "function",
-            "function": { "name": call.name, "arguments": call.arguments },
-        })
+    fn calls_json(&self) -> Vec<Value> {
+        let Answer::Calls(calls) = &self.answer else { return Vec::new() };
+        let call_json = |(at, call): (usize, &ToolCall)| {
+            json!({
+                "id": self.call_id(at),
+                "type": "function",
+                "function": { "name": call.name, "arguments": call.arguments },
+            })
+        };
+        calls.iter().enumerate().map(call_json).collect()
+    }
+
+    /// What a tool's answer refers to.
+    pub(super) fn call_id(&self, at: usize) -> String {
+        match at {
+            0 => format!("call_{}", self.id),
+            _ => format!("call_{}_{at}", self.id),
+        }
     }
 
     fn finish_reason(&self) -> &'static str {
         match &self.answer {
             Answer::Text(_, Finish::Stop) => "stop",
             Answer::Text(_, Finish::Length) => "length",
-            Answer::Call(_) => "tool_calls",
+            Answer::Calls(_) => "tool_calls",
         }
     }
 
     fn usage_json(&self) -> Value {
         json!({
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.answer_tokens,
-            "total_tokens": self.prompt_tokens + self.answer_tokens,
-            "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+            "prompt_tokens": self.usage.input_tokens,
+            "completion_tokens": self.usage.output_tokens,
+            "total_tokens": self.usage.total_tokens(),
+            "prompt_tokens_details": { "cached_tokens": self.usage.cached_input_tokens, "audio_tokens": 0 },
             "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
         })
     }
 }
 
-fn tokens(chars: usize) -> u64 {
+/// About how many tokens a text of so many characters is.
+pub(crate) fn tokens(chars: usize) -> u64 {
     chars.div_ceil(CHARS_PER_TOKEN) as u64
 }
 
@@ -197,7 +214,7 @@ fn prompt_tokens(request: &ChatRequest) -> u64 {
 }
 
 /// `text` in order, cut after spaces.
-fn pieces(text: &str) -> Vec<&str> {
+pub(super) fn pieces(text: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     let (mut start, mut chars) = (0, 0);
     for (at, character) in text.char_indices() {

@@ -59,6 +59,47 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, message, Some("request_too_large"))
     }
 
+    /// 402: the run may consume no more. A status that no client asks again for.
+    pub(crate) fn budget(why: &str) -> Self {
+        let message = format!("{}{}.", why[..1].to_uppercase(), &why[1..]);
+        Self { kind: "budget_error", ..Self::new(StatusCode::PAYMENT_REQUIRED, message, Some("segue_budget")) }
+    }
+
+    /// 402: money is to be counted, and what this model costs is not known.
+    pub(crate) fn no_price(model: &str) -> Self {
+        let message = format!(
+            "The run has a budget in dollars, and what the model '{model}' costs is not known: give it a price in \
+             segue.toml, under [models.\"{model}\".price].",
+            model = shown(model)
+        );
+        Self { kind: "budget_error", ..Self::new(StatusCode::PAYMENT_REQUIRED, message, Some("segue_budget")) }
+    }
+
+    /// 404: no provider has this model.
+    pub(crate) fn no_provider(model: &str) -> Self {
+        let message = format!(
+            "No provider serves the model '{}': none of those in segue.toml names it under 'models'.",
+            shown(model)
+        );
+        Self::new(StatusCode::NOT_FOUND, message, Some("model_not_found"))
+    }
+
+    /// 401: the provider takes a key, and there is none.
+    pub(crate) fn no_provider_key(provider: &str, why: &str) -> Self {
+        let message = format!("The provider '{provider}' has no key: {why}.");
+        Self { kind: "authentication_error", ..Self::new(StatusCode::UNAUTHORIZED, message, Some("segue_provider_key")) }
+    }
+
+    /// 502.
+    pub(crate) fn answer_too_long(bytes_max: usize) -> Self {
+        let message = format!("The provider's answer is longer than {bytes_max} bytes.");
+        Self { kind: "api_error", ..Self::new(StatusCode::BAD_GATEWAY, message, Some("segue_limit")) }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

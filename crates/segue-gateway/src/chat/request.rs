@@ -14,8 +14,6 @@ const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "f
 pub(crate) struct ChatRequest {
     pub(crate) model: String,
     pub(crate) messages: Vec<Message>,
-    stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
     n: Option<u32>,
     stop: Option<OneOrMany>,
     max_tokens: Option<u64>,
@@ -24,12 +22,7 @@ pub(crate) struct ChatRequest {
     #[serde(default)]
     tools: Option<Vec<Tool>>,
     pub(crate) tool_choice: Option<ToolChoice>,
-}
-
-#[derive(Debug, Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: Option<bool>,
+    parallel_tool_calls: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,6 +105,11 @@ impl ChatRequest {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let value: Value = serde_json::from_slice(body)
             .map_err(|error| ApiError::bad_request(format!("The body of the request is not JSON: {error}."), None))?;
+        Self::of(value)
+    }
+
+    /// As [`ChatRequest::parse`], of a body that has been read.
+    pub(crate) fn of(value: Value) -> Result<Self, ApiError> {
         let Some(fields) = value.as_object() else {
             return Err(ApiError::bad_request("The body of the request is not a JSON object.", None));
         };
@@ -150,13 +148,9 @@ impl ChatRequest {
         Ok(())
     }
 
-    pub(crate) fn is_stream(&self) -> bool {
-        self.stream.unwrap_or(false)
-    }
-
-    /// Shall a stream end with a chunk that holds the usage?
-    pub(crate) fn wants_usage(&self) -> bool {
-        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
+    /// Is it asked for that several tools be called at once?
+    pub(crate) fn wants_parallel_calls(&self) -> bool {
+        self.parallel_tool_calls.unwrap_or(false)
     }
 
     /// How many choices are asked for.

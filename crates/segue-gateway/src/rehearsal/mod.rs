@@ -4,6 +4,7 @@
 //! asked to be useful in a trial run: it says what it is and repeats the gist of the task, keeps to a wanted JSON
 //! Schema, and calls a tool when it must, but never when it merely may (so that no agent loops).
 
+mod embedding;
 mod merge;
 mod pattern;
 mod prompt;
@@ -11,63 +12,19 @@ mod scalar;
 mod schema;
 mod text;
 
-use std::sync::Arc;
-
-use segue_core::outcome::Usage;
 use serde_json::{Value, json};
 
-use crate::{
-    AttemptToken, GatewayError,
-    chat::{Answer, ApiError, ChatRequest, Finish, ResponseFormat, ToolCall, ToolChoice},
-    routes,
-    server::Server,
-    tokens::Tokens,
-};
+use crate::chat::{Answer, ApiError, ChatRequest, Finish, Function, ResponseFormat, ToolCall, ToolChoice};
 
-/// A running rehearsal model. Dropping it breaks the calls in progress; [`Rehearsal::shutdown`] lets them finish.
-pub struct Rehearsal {
-    server: Server,
-    tokens: Arc<Tokens>,
-}
+pub(crate) use embedding::EmbeddingRequest;
 
-impl Rehearsal {
-    /// Listens on a free port of 127.0.0.1. Runs on the current tokio runtime.
-    pub async fn start() -> Result<Self, GatewayError> {
-        let tokens = Arc::new(Tokens::default());
-        let server = Server::start(routes::rehearsal_api(tokens.clone())).await?;
-        Ok(Self { server, tokens })
-    }
-
-    /// What a client takes as its base URL: `http://127.0.0.1:PORT/v1`.
-    pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.server.address())
-    }
-
-    /// Gives an attempt the right to call. `attempt` is its name in the logs.
-    pub fn issue(&self, attempt: &str) -> AttemptToken {
-        self.tokens.issue(attempt)
-    }
-
-    /// What all attempts have consumed so far.
-    pub fn usage(&self) -> Usage {
-        self.tokens.total()
-    }
-
-    /// Takes no more calls, lets those in progress finish for two seconds, then breaks them. Repeatable.
-    pub async fn shutdown(&self) {
-        self.server.shutdown().await;
-    }
-}
-
-/// What `GET /v1/models/{id}` says: every name is a model here.
-pub(crate) fn model_card(id: &str) -> Value {
-    json!({ "id": id, "object": "model", "created": crate::chat::CREATED, "owned_by": "segue" })
-}
+/// The most tools that are called at once.
+const PARALLEL_CALLS_MAX: usize = 8;
 
 /// The model's answer.
 pub(crate) fn answer(request: &ChatRequest) -> Result<Answer, ApiError> {
-    if let Some(call) = forced_call(request)? {
-        return Ok(Answer::Call(call));
+    if let Some(calls) = forced_calls(request)? {
+        return Ok(Answer::Calls(calls));
     }
     let task = prompt::Task::of(request);
     match &request.response_format {
@@ -82,27 +39,35 @@ pub(crate) fn answer(request: &ChatRequest) -> Result<Answer, ApiError> {
     }
 }
 
-/// The call of a tool, if the request leaves no choice.
-fn forced_call(request: &ChatRequest) -> Result<Option<ToolCall>, ApiError> {
+/// The calls of tools, if the request leaves no choice: one, or where several at once are asked for, one of each.
+fn forced_calls(request: &ChatRequest) -> Result<Option<Vec<ToolCall>>, ApiError> {
     let refused = |message: String| Err(ApiError::bad_request(message, Some("tool_choice")));
-    let function = match &request.tool_choice {
+    let functions: Vec<&Function> = match &request.tool_choice {
         Some(ToolChoice::Named { function: wanted }) => {
             match request.functions().find(|function| function.name == wanted.name) {
-                Some(function) => function,
+                Some(function) => vec![function],
                 None => return refused(format!("'tool_choice' names '{}', which is not in 'tools'.", wanted.name)),
             }
         }
-        Some(ToolChoice::Mode(mode)) if mode == "required" => match request.functions().next() {
-            Some(function) => function,
-            None => return refused("'tool_choice' is 'required', but 'tools' holds no function.".to_owned()),
-        },
+        Some(ToolChoice::Mode(mode)) if mode == "required" => {
+            let calls_max = if request.wants_parallel_calls() { PARALLEL_CALLS_MAX } else { 1 };
+            request.functions().take(calls_max).collect()
+        }
         _ => return Ok(None),
     };
+    if functions.is_empty() {
+        return refused("'tool_choice' is 'required', but 'tools' holds no function.".to_owned());
+    }
+    functions.into_iter().map(call_of).collect::<Result<_, _>>().map(Some)
+}
+
+/// A call with arguments that the function's schema takes.
+fn call_of(function: &Function) -> Result<ToolCall, ApiError> {
     let arguments = match &function.parameters {
         Value::Null => json!({}),
         parameters => schema::instance(parameters).map_err(|error| unsatisfiable(&error, "tools"))?,
     };
-    Ok(Some(ToolCall { name: function.name.clone(), arguments: arguments.to_string() }))
+    Ok(ToolCall { name: function.name.clone(), arguments: arguments.to_string() })
 }
 
 fn instance_text(schema: &Value, param: &'static str) -> Result<Answer, ApiError> {

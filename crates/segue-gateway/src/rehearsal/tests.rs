@@ -12,7 +12,7 @@ fn ask(request: Value) -> Result<Answer, ApiError> {
 fn text(request: Value) -> String {
     match ask(request).unwrap() {
         Answer::Text(text, _) => text,
-        Answer::Call(call) => panic!("a call of {}", call.name),
+        Answer::Calls(calls) => panic!("a call of {}", calls[0].name),
     }
 }
 
@@ -92,8 +92,13 @@ fn tools_are_called_only_when_they_must_be() {
     for choice in [json!(null), json!("auto"), json!("none")] {
         assert!(matches!(ask(request(choice)).unwrap(), Answer::Text(..)));
     }
-    let call = |name: &str, arguments: &str| Answer::Call(ToolCall { name: name.into(), arguments: arguments.into() });
+    let one = |name: &str, arguments: &str| ToolCall { name: name.into(), arguments: arguments.into() };
+    let call = |name: &str, arguments: &str| Answer::Calls(vec![one(name, arguments)]);
     assert_eq!(ask(request(json!("required"))).unwrap(), call("first", "{}"));
+    let mut both = request(json!("required"));
+    both["parallel_tool_calls"] = json!(true);
+    let search = one("search", r#"{"query":"rehearsed query","limit":3}"#);
+    assert_eq!(ask(both).unwrap(), Answer::Calls(vec![one("first", "{}"), search]));
     let named = |name: &str| ask(request(json!({ "type": "function", "function": { "name": name } })));
     assert_eq!(named("search").unwrap(), call("search", r#"{"query":"rehearsed query","limit":3}"#));
     assert_eq!(named("missing").unwrap_err().to_json()["error"]["param"], "tool_choice");

@@ -27,7 +27,7 @@ const MOMENT: Duration = Duration::from_secs(30);
 pub(super) async fn cancel(args: CancelArgs, settings: Settings) -> Outcome {
     wiring::must_exist(&settings)?;
     let signals = Signals::listen()?;
-    let session = Session::start(settings, Purpose { rehearsal: true, quiet: args.json }).await?;
+    let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     let outcome = cancel_and_see(&session, &args, signals).await;
     session.end().await;
     outcome

@@ -18,7 +18,7 @@ use crate::{
 pub(super) async fn rerun(args: RerunArgs, settings: Settings) -> Outcome {
     wiring::must_exist(&settings)?;
     let signals = Signals::listen()?;
-    let session = Session::start(settings, Purpose { rehearsal: true, quiet: args.json }).await?;
+    let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     let outcome = start_and_see(&session, &args, signals).await;
     if !matches!(outcome, Ok(Exit::Interrupted)) {
         session.end().await;

@@ -16,7 +16,7 @@ use crate::{
 pub(super) async fn retry(args: RetryArgs, settings: Settings) -> Outcome {
     wiring::must_exist(&settings)?;
     let signals = Signals::listen()?;
-    let session = Session::start(settings, Purpose { rehearsal: true, quiet: args.json }).await?;
+    let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     let outcome = reopen_and_see(&session, &args, signals).await;
     if !matches!(outcome, Ok(Exit::Interrupted)) {
         session.end().await;
