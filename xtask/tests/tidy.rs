@@ -11,13 +11,14 @@ use std::{
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates a crate may be built from. `segue-cli` names the concrete parts and may use all.
-const IMPORTS: [(&str, &[&str]); 10] = [
+const IMPORTS: [(&str, &[&str]); 11] = [
     ("segue-core", &[]),
     ("segue-engine", &["segue-core"]),
     ("segue-sqlite", &["segue-core"]),
     ("segue-worker", &["segue-core"]),
     ("segue-gateway", &["segue-core"]),
-    ("segue-crewai", &["segue-core", "segue-engine", "segue-worker"]),
+    ("segue-http", &["segue-core"]),
+    ("segue-crewai", &["segue-core", "segue-engine", "segue-http", "segue-worker"]),
     ("segue-langchain", &["segue-core", "segue-engine", "segue-http", "segue-worker"]),
     ("segue-testkit", &["segue-core"]),
     (
@@ -27,6 +28,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "segue-crewai",
             "segue-engine",
             "segue-gateway",
+            "segue-http",
             "segue-langchain",
             "segue-sqlite",
             "segue-worker",
