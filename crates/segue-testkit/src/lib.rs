@@ -3,11 +3,12 @@
 //! * [`sim`]: random workflows against a hostile world; a failing seed replays. [`auditor`]: judges a run by its log alone.
 //! * [`conformance`]: one suite a port, run by every implementation of it.
 //! * [`provider`]: a stub of a model provider, scripted and observed. [`http`]: the least of a client, for servers.
-//! * [`web`]: a small HTTP server that answers as a test tells it.
+//! * [`web`]: a small HTTP server that answers as a test tells it. [`langgraph_server`]: one that speaks as LangGraph's does.
 
 pub mod auditor;
 pub mod conformance;
 pub mod http;
+pub mod langgraph_server;
 pub mod provider;
 pub mod sim;
 pub mod web;

@@ -65,6 +65,11 @@ impl HttpError {
         }
     }
 
+    /// May the same call go better in a moment?
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Broken { .. } | Self::TimedOut { .. })
+    }
+
     /// Is it certain that the request never left this machine?
     pub const fn is_unsent(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Connect { .. } | Self::Setup(_))

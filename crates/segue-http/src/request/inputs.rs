@@ -13,7 +13,10 @@ use segue_core::{
 use serde_json::{Map, Value};
 
 use super::HANDLER;
-use crate::client::{HINTS, Policy, Request, check_form};
+use crate::{
+    api::{is_secret, secret_value},
+    client::{HINTS, Policy, Request, check_form},
+};
 
 const INPUTS: [&str; 9] = ["method", "url", "query", "headers", "bearer", "json", "body", "expect_status", "output"];
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -163,16 +166,6 @@ impl HttpTask {
     }
 }
 
-/// The value of a header that is never shown.
-fn secret_value(place: &str, text: &str) -> Result<HeaderValue, TaskError> {
-    let mut value = HeaderValue::try_from(text).map_err(|_| {
-        Problem::new(&[], format!("`{place}` holds a line break or another character that a header cannot hold"))
-            .into_error()
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 fn not_a_url(error: impl std::fmt::Display) -> String {
     // The parser's words do not quote what they are about.
     format!("`url` is no address ({error})")
@@ -192,11 +185,6 @@ fn text_of(value: &Value) -> Option<String> {
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         _ => None,
     }
-}
-
-/// `{ $secret: NAME }`: a text, once the attempt is dispatched.
-fn is_secret(value: &Value) -> bool {
-    value.as_object().is_some_and(|object| object.len() == 1 && object.contains_key("$secret"))
 }
 
 /// What is wrong with these inputs. With `templates`, a text with `{{` may become anything and is accepted anywhere.

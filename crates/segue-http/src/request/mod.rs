@@ -25,6 +25,7 @@ use segue_core::{
 };
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::answer::kind_of as status_kind;
 use self::inputs::HttpTask;
 use crate::client::{HINTS, HttpClient, HttpOptions, Policy};
 
