@@ -99,8 +99,13 @@ impl Account {
         let nth = (0..).find(|nth| !taken.contains(nth)).expect("there is always a next number");
         taken.insert(nth);
         drop(book);
-        let key =
-            CallKey { run_id: self.caller.run_id, effect_key: self.caller.effect_key.clone(), since: self.since, hash, nth };
+        let key = CallKey {
+            run_id: self.caller.run_id,
+            effect_key: self.caller.effect_key.clone(),
+            since: self.since,
+            hash,
+            nth,
+        };
         Place { account: self.clone(), key, is_answered: false }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::chat::ApiError;
 
 /// Fields that say how an answer is given, or for whom, and not what it is: they do not tell one call from another.
-const ASIDE: [&str; 7] =
+pub(crate) const ASIDE: [&str; 7] =
     ["stream", "stream_options", "user", "metadata", "store", "safety_identifier", "prompt_cache_key"];
 /// A rule of thumb for English.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -136,7 +136,9 @@ fn hash_of(endpoint: Endpoint, fields: &Map<String, Value>) -> ContentHash {
 /// JSON without spaces whose objects are sorted: equal values have equal texts.
 fn write_sorted(text: &mut String, value: &Value) {
     match value {
-        Value::Object(fields) => write_object(text, fields.iter().map(|(name, value)| (name.as_str(), value)).collect()),
+        Value::Object(fields) => {
+            write_object(text, fields.iter().map(|(name, value)| (name.as_str(), value)).collect())
+        }
         Value::Array(items) => {
             text.push('[');
             for (at, item) in items.iter().enumerate() {

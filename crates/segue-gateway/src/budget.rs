@@ -9,7 +9,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use segue_core::{ids::RunId, outcome::Usage, ports::{Budget, BudgetScope}};
+use segue_core::{
+    ids::RunId,
+    outcome::Usage,
+    ports::{Budget, BudgetScope},
+};
 use tokio::sync::Notify;
 
 /// Runs whose ledger is kept although none of their attempts is under way.

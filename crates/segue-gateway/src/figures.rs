@@ -51,7 +51,6 @@ impl Figures {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

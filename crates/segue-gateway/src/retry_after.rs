@@ -79,10 +79,9 @@ fn httpdate(text: &str) -> Option<SystemTime> {
     let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next()??);
     // Days since 1970 in the Gregorian calendar, the year beginning in March.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        + day
-        - 719_469;
+    let days =
+        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
+            - 719_469;
     let since_1970 = ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(since_1970).ok()?))
 }

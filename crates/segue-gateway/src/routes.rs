@@ -51,7 +51,8 @@ async fn admit(State(shared): State<Arc<Shared>>, mut request: Request, next: Ne
     if !host.is_some_and(is_loopback_name) {
         return Err(ApiError::foreign_host());
     }
-    let account = bearer(request.headers()).and_then(|secret| shared.accounts.of(secret)).ok_or_else(ApiError::no_token)?;
+    let account =
+        bearer(request.headers()).and_then(|secret| shared.accounts.of(secret)).ok_or_else(ApiError::no_token)?;
     request.extensions_mut().insert(account);
     Ok(next.run(request).await)
 }

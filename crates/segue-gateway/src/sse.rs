@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn events_are_found_wherever_the_bytes_are_cut() {
-        let text = b"data: {\"a\":1}\n\n: a comment\n\nevent: x\r\ndata: b\r\ndata: c\r\n\r\ndata: [DONE]\n\ndata: rest";
+        let text =
+            b"data: {\"a\":1}\n\n: a comment\n\nevent: x\r\ndata: b\r\ndata: c\r\n\r\ndata: [DONE]\n\ndata: rest";
         for size in 1..=text.len() {
             let mut splitter = Splitter::default();
             let mut found = Vec::new();

@@ -72,6 +72,8 @@ struct Seen {
     held: usize,
     hang_ups: usize,
     usage: Usage,
+    under_way: usize,
+    most_at_once: usize,
 }
 
 impl StubProvider {
@@ -144,6 +146,11 @@ impl StubProvider {
     /// The sum of what was billed: every answer with status 200 that was sent, if only in part.
     pub fn usage(&self) -> Usage {
         self.shared.seen.borrow().usage
+    }
+
+    /// The most requests that were being answered at one time.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.seen.borrow().most_at_once
     }
 
     /// Waits until `nth` requests (counted from 1) have arrived; answers with that one. Panics after a minute.

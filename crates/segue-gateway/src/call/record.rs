@@ -54,7 +54,9 @@ pub(super) fn is_answer(endpoint: Endpoint, status: StatusCode, answer: &Value) 
         && match endpoint {
             Endpoint::Chat => {
                 is_filled(&answer["choices"])
-                    && answer["choices"].as_array().is_some_and(|all| all.iter().all(|choice| choice["message"].is_object()))
+                    && answer["choices"]
+                        .as_array()
+                        .is_some_and(|all| all.iter().all(|choice| choice["message"].is_object()))
             }
             Endpoint::Responses => {
                 answer["output"].is_array() && !matches!(answer["status"].as_str(), Some("failed" | "cancelled"))

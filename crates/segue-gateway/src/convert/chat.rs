@@ -95,7 +95,10 @@ fn merge(whole: &mut Value, part: &Value) {
             }
             let Value::Array(list) = whole else { return };
             for item in items {
-                match item.get("index").and_then(|index| list.iter_mut().find(|known| known.get("index") == Some(index))) {
+                match item
+                    .get("index")
+                    .and_then(|index| list.iter_mut().find(|known| known.get("index") == Some(index)))
+                {
                     Some(known) => merge(known, item),
                     None => list.push(item.clone()),
                 }
@@ -159,7 +162,8 @@ mod tests {
     fn plain(mut document: Value) -> Value {
         for choice in document["choices"].as_array_mut().into_iter().flatten() {
             choice.as_object_mut().map(|choice| choice.shift_remove("logprobs"));
-            for call in choice["message"]["tool_calls"].as_array_mut().into_iter().flatten() {
+            let calls = choice["message"].get_mut("tool_calls").and_then(Value::as_array_mut);
+            for call in calls.into_iter().flatten() {
                 call.as_object_mut().map(|call| call.shift_remove("index"));
             }
         }
@@ -177,7 +181,8 @@ mod tests {
 
     #[test]
     fn pieces_are_put_together() {
-        let chunk = |delta: Value| json!({ "id": "c", "choices": [{ "index": 0, "delta": delta, "finish_reason": null }] });
+        let chunk =
+            |delta: Value| json!({ "id": "c", "choices": [{ "index": 0, "delta": delta, "finish_reason": null }] });
         let call = |index: u64, more: Value| {
             let mut call = json!({ "index": index });
             call["function"] = more;

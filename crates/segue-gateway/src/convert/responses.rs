@@ -22,9 +22,7 @@ pub(super) fn look(event: &Value) -> Look {
 
 /// The whole answer: the last event holds it.
 pub(crate) fn whole(events: &[Value]) -> Value {
-    let holds = |event: &&Value| {
-        matches!(event["type"].as_str(), Some("response.completed" | "response.incomplete"))
-    };
+    let holds = |event: &&Value| matches!(event["type"].as_str(), Some("response.completed" | "response.incomplete"));
     events.iter().rev().find(holds).map(|event| event["response"].clone()).unwrap_or_default()
 }
 
@@ -73,8 +71,12 @@ impl Events {
         }
         if let Some(arguments) = item.get("arguments") {
             let kind = "response.function_call_arguments";
-            self.push(json!({ "type": format!("{kind}.delta"), "output_index": at, "item_id": id, "delta": arguments }));
-            self.push(json!({ "type": format!("{kind}.done"), "output_index": at, "item_id": id, "arguments": arguments }));
+            self.push(
+                json!({ "type": format!("{kind}.delta"), "output_index": at, "item_id": id, "delta": arguments }),
+            );
+            self.push(
+                json!({ "type": format!("{kind}.done"), "output_index": at, "item_id": id, "arguments": arguments }),
+            );
         }
         self.push(json!({ "type": "response.output_item.done", "output_index": at, "item": item }));
     }
@@ -85,9 +87,7 @@ impl Events {
         let kind = if name == "text" { "response.output_text" } else { "response.refusal" };
         let mut empty = part.clone();
         empty[name] = json!("");
-        let place = |kind: &str| {
-            json!({ "type": kind, "output_index": at, "item_id": id, "content_index": number, "logprobs": [] })
-        };
+        let place = |kind: &str| json!({ "type": kind, "output_index": at, "item_id": id, "content_index": number, "logprobs": [] });
         let with = |kind: &str, field: &str, value: &Value| {
             let mut event = place(kind);
             event[field] = value.clone();

@@ -12,8 +12,8 @@ use std::{
 use segue_core::ids::RunId;
 use tokio::sync::{Notify, oneshot};
 
-use self::state::State;
 pub(crate) use self::state::Limits;
+use self::state::State;
 use crate::clock::Clock;
 
 /// What an answer is thought to be long before the first one is known.

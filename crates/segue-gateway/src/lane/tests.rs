@@ -94,8 +94,7 @@ fn a_provider_never_sees_more() {
             random ^= random << 17;
             random % below
         };
-        let mut state =
-            State::new(Limits { concurrent: Some(3), requests_per_minute: Some(8), ..Limits::default() });
+        let mut state = State::new(Limits { concurrent: Some(3), requests_per_minute: Some(8), ..Limits::default() });
         let start = Instant::now();
         let at = |second: u64| start + Duration::from_secs(second);
         // Calls under way: when they reach the provider, when their answer begins, when it is over.

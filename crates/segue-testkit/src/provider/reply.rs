@@ -14,6 +14,7 @@ pub struct Reply {
     headers: Vec<(&'static str, String)>,
     body: Body,
     usage: Usage,
+    says_usage_always: bool,
 }
 
 /// Where an answer waits for [`super::StubProvider::release`].
@@ -58,8 +59,16 @@ impl Default for Reply {
 impl Reply {
     fn new(status: u16, body: Body) -> Self {
         let usage = if status == 200 { (10, 5) } else { (0, 0) };
-        Self { hold: Hold::No, end: End::Whole, status, headers: Vec::new(), body, usage: Usage::default() }
-            .with_usage(usage.0, usage.1)
+        let reply = Self {
+            hold: Hold::No,
+            end: End::Whole,
+            status,
+            headers: Vec::new(),
+            body,
+            usage: Usage::default(),
+            says_usage_always: false,
+        };
+        reply.with_usage(usage.0, usage.1)
     }
 
     /// The model says this. Streamed if the request wants it. Bills 10 + 5 tokens unless told otherwise.
@@ -155,9 +164,39 @@ impl Reply {
         self
     }
 
+    /// Bills so many of the input tokens as cached.
+    #[must_use]
+    pub fn with_cached(mut self, cached_input_tokens: u64) -> Self {
+        self.usage.cached_input_tokens = cached_input_tokens;
+        self
+    }
+
+    /// Every piece of a stream says what is billed, as some servers do; else only the last one, if it is asked for.
+    #[must_use]
+    pub fn with_usage_in_every_piece(self) -> Self {
+        Self { says_usage_always: true, ..self }
+    }
+
+    /// An answer with this status and body, whatever is asked.
+    pub fn raw(status: u16, body: &str) -> Self {
+        Self::new(status, Body::Raw(body.to_owned()))
+    }
+
+    /// With this header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
     pub(super) fn render(&self, request: &Request) -> Rendered {
         let mut pieces = match &self.body {
             Body::Raw(body) => self.with_length(body),
+            _ if request.path.ends_with("/embeddings") => self.with_length(&self.embedding(request).to_string()),
+            _ if request.path.ends_with("/responses") && request.is_stream() => {
+                self.in_chunks(&self.response_events(request))
+            }
+            _ if request.path.ends_with("/responses") => self.with_length(&self.response(request).to_string()),
             _ if request.is_stream() => self.in_chunks(&self.events(request)),
             _ => self.with_length(&self.completion(request).to_string()),
         };
@@ -200,7 +239,47 @@ impl Reply {
             "prompt_tokens": self.usage.input_tokens,
             "completion_tokens": self.usage.output_tokens,
             "total_tokens": self.usage.total_tokens(),
+            "prompt_tokens_details": { "cached_tokens": self.usage.cached_input_tokens },
         })
+    }
+
+    fn embedding(&self, request: &Request) -> Value {
+        let data = json!([{ "object": "embedding", "index": 0, "embedding": [0.25, -0.5] }]);
+        let tokens = self.usage.input_tokens;
+        let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
+        json!({ "object": "list", "model": request.model(), "data": data, "usage": usage })
+    }
+
+    fn response(&self, request: &Request) -> Value {
+        let text = match &self.body {
+            Body::Message { text, .. } => text.clone().unwrap_or_default(),
+            Body::NoChoices | Body::Raw(_) => String::new(),
+        };
+        let content = json!([{ "type": "output_text", "text": text, "annotations": [] }]);
+        let message = json!({ "id": "msg_stub", "type": "message", "role": "assistant", "status": "completed", "content": content });
+        json!({
+            "id": "resp_stub", "object": "response", "created_at": 1_767_225_600, "status": "completed",
+            "model": request.model(), "output": [message],
+            "usage": {
+                "input_tokens": self.usage.input_tokens,
+                "output_tokens": self.usage.output_tokens,
+                "total_tokens": self.usage.total_tokens(),
+                "input_tokens_details": { "cached_tokens": self.usage.cached_input_tokens },
+            },
+        })
+    }
+
+    fn response_events(&self, request: &Request) -> Vec<String> {
+        let whole = self.response(request);
+        let mut begun = whole.clone();
+        (begun["status"], begun["output"], begun["usage"]) = (json!("in_progress"), json!([]), Value::Null);
+        let text = whole["output"][0]["content"][0]["text"].as_str().unwrap_or_default();
+        let words = text.split_inclusive(' ').map(|word| {
+            json!({ "type": "response.output_text.delta", "item_id": "msg_stub", "output_index": 0, "content_index": 0, "delta": word })
+        });
+        let first = json!({ "type": "response.created", "response": begun });
+        let last = json!({ "type": "response.completed", "response": whole });
+        [first].into_iter().chain(words).chain([last]).map(|event| event.to_string()).collect()
     }
 
     fn completion(&self, request: &Request) -> Value {
@@ -230,7 +309,11 @@ impl Reply {
         let mut events = Vec::new();
         let mut push = |delta: Value, finish: Option<&str>| {
             let choices = json!([{ "index": 0, "delta": delta, "finish_reason": finish }]);
-            events.push(self.envelope(request, "chat.completion.chunk", choices).to_string());
+            let mut chunk = self.envelope(request, "chat.completion.chunk", choices);
+            if self.says_usage_always {
+                chunk["usage"] = self.usage_json();
+            }
+            events.push(chunk.to_string());
         };
         if let Body::Message { text, tool_calls } = &self.body {
             push(json!({ "role": "assistant", "content": text.as_ref().map(|_| "") }), None);

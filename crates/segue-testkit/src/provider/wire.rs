@@ -34,11 +34,19 @@ impl Connection {
         self.stream.set_nodelay(true)?;
         while let Some((request, body)) = self.read_request().await? {
             let reply = match request.path.trim_end_matches('/') {
-                "/v1/chat/completions" if request.method == "POST" => self.shared.reply_to(&body),
+                "/v1/chat/completions" | "/v1/responses" | "/v1/embeddings" if request.method == "POST" => {
+                    self.shared.reply_to(&body)
+                }
                 _ => Reply::status(404),
             };
-            self.shared.record(|seen| seen.requests.push(request.clone()));
-            if !self.answer(&request, &reply).await? {
+            self.shared.record(|seen| {
+                seen.requests.push(request.clone());
+                seen.under_way += 1;
+                seen.most_at_once = seen.most_at_once.max(seen.under_way);
+            });
+            let answered = self.answer(&request, &reply).await;
+            self.shared.record(|seen| seen.under_way -= 1);
+            if !answered? {
                 return Ok(());
             }
         }

@@ -1,9 +1,9 @@
 //! A gateway before a stub of a provider, and attempts that call it.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -14,17 +14,21 @@ use segue_core::{
 };
 use segue_gateway::{Gateway, GatewayOptions, ProviderKey, ProviderOptions};
 use segue_testkit::{
-    conformance::adapter::Case,
+    conformance::adapter::{Case, Controls},
     http::{self, Reply},
     provider::StubProvider,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-pub const KEY: &str = "sk-canary-of-the-provider";
+pub(crate) const KEY: &str = "sk-canary-of-the-provider";
 
 /// Keeps calls of runs that nobody has created.
 #[derive(Default)]
-pub struct Journal(pub Mutex<HashMap<CallKey, RecordedCall>>);
+pub(crate) struct Journal(pub(crate) Mutex<HashMap<CallKey, RecordedCall>>);
 
 #[async_trait]
 impl ModelJournal for Journal {
@@ -47,11 +51,11 @@ impl ModelJournal for Journal {
 }
 
 /// Before these providers, with no limits.
-pub async fn start(providers: &[&StubProvider]) -> Gateway {
+pub(crate) async fn start(providers: &[&StubProvider]) -> Gateway {
     Gateway::start(options(providers)).await.unwrap()
 }
 
-pub fn options(providers: &[&StubProvider]) -> GatewayOptions {
+pub(crate) fn options(providers: &[&StubProvider]) -> GatewayOptions {
     let provider = |stub: &&StubProvider| ProviderOptions {
         key: ProviderKey::Given(KEY.to_owned()),
         ..ProviderOptions::new("stub", stub.base_url())
@@ -61,50 +65,84 @@ pub fn options(providers: &[&StubProvider]) -> GatewayOptions {
 }
 
 /// An attempt in a rehearsal.
-pub fn rehearsed() -> Invocation {
+pub(crate) fn rehearsed() -> Invocation {
     Invocation { rehearsal: true, ..attempt(1) }
 }
 
-/// An attempt of a task whose earlier attempts were lost.
-pub fn attempt(attempt: u32) -> Invocation {
-    let mut invocation = Case::new("test.task", json!({})).invocation("task", attempt).0;
-    invocation.context.run_id = RunId::from_bytes([7; 16]);
-    invocation.context.effect_key = "run/task".to_owned();
+/// An attempt, and what a test holds of it.
+pub(crate) fn attempt_with_controls(number: u32) -> (Invocation, Controls) {
+    let (mut invocation, controls) = Case::new("test.task", json!({})).invocation("task", number);
     invocation.context.answers_since = 1;
-    invocation
+    (invocation, controls)
 }
 
-pub fn port(base_url: &str) -> u16 {
+/// An attempt of a task whose earlier attempts were lost.
+pub(crate) fn attempt(attempt: u32) -> Invocation {
+    attempt_with_controls(attempt).0
+}
+
+pub(crate) fn port(base_url: &str) -> u16 {
     let port = base_url.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix("/v1"));
     port.unwrap_or_else(|| panic!("{base_url}")).parse().unwrap()
 }
 
 /// A question to a model.
-pub fn question(text: &str) -> Value {
+pub(crate) fn question(text: &str) -> Value {
     json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": text }] })
 }
 
 /// The same, to be answered in pieces.
-pub fn streamed(text: &str) -> Value {
+pub(crate) fn streamed(text: &str) -> Value {
     let mut body = question(text);
     body["stream"] = json!(true);
     body
 }
 
 /// Asks through a door.
-pub async fn ask(door: &dyn segue_core::ports::ModelDoor, body: &Value) -> Reply {
+pub(crate) async fn ask(door: &dyn segue_core::ports::ModelDoor, body: &Value) -> Reply {
     http::call(port(door.base_url()), "POST", "/v1/chat/completions", door.api_key(), body).await
 }
 
 /// What an answer in one piece says.
-pub fn said(reply: &Reply) -> String {
+pub(crate) fn said(reply: &Reply) -> String {
     assert_eq!(reply.status, 200, "{}", reply.body);
     reply.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
 }
 
 /// What an answer in pieces says.
-pub fn said_in_pieces(reply: &Reply) -> String {
+pub(crate) fn said_in_pieces(reply: &Reply) -> String {
     assert_eq!(reply.status, 200, "{}", reply.body);
     let events = reply.events();
     events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect()
+}
+
+/// Begins to ask, and leaves the answer to be read.
+pub(crate) async fn begin(door: &dyn segue_core::ports::ModelDoor, body: &Value) -> TcpStream {
+    let port = port(door.base_url());
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let bytes = http::request(port, "POST", "/v1/chat/completions", door.api_key(), body);
+    stream.write_all(&bytes).await.unwrap();
+    stream
+}
+
+/// Reads until this text has come. Gives all that has.
+pub(crate) async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut seen = String::new();
+    while !seen.contains(text) {
+        let mut piece = [0; 1024];
+        let length = stream.read(&mut piece).await.unwrap();
+        assert_ne!(length, 0, "{seen}");
+        seen.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+    }
+    seen
+}
+
+/// Waits for something that others are about to do.
+pub(crate) async fn until(what: impl Fn() -> bool) {
+    let wait = async {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it happens");
 }

@@ -1,14 +1,11 @@
 //! The rehearsal model as a client on the wire sees it.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{rehearsed, start};
 use segue_core::ports::ModelAccess as _;
 use segue_gateway::Gateway;
 use segue_testkit::http::{Reply, call, send};
 use serde_json::{Value, json};
+
+use crate::common::{self, rehearsed, start};
 
 const CHAT: &str = "/v1/chat/completions";
 

@@ -1,0 +1,177 @@
+//! A retry never pays twice.
+
+use std::{collections::HashMap, sync::Arc};
+
+use segue_core::ports::{Invocation, ModelAccess as _, ModelJournal as _};
+use segue_gateway::{Gateway, GatewayOptions};
+use segue_testkit::{
+    http::{call, request, send},
+    provider::{Reply, StubProvider},
+};
+use serde_json::{Value, json};
+
+use crate::common::{
+    Journal, ask, attempt, attempt_with_controls, options, port, question, said, said_in_pieces, start, streamed,
+};
+
+/// Six steps, each of which asks something of its own; two ask the same.
+const STEPS: [&str; 6] = ["one", "two", "two", "three", "four", "five"];
+
+fn number_the_answers(provider: &StubProvider) {
+    for number in 1..=20 {
+        provider.push(Reply::text(&format!("answer {number}")));
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_attempt_was_answered_is_given_again() {
+    let provider = StubProvider::start();
+    number_the_answers(&provider);
+    let gateway = start(&[&provider]).await;
+    let door = gateway.open(&attempt(1)).unwrap();
+    let mut heard = Vec::new();
+    for step in &STEPS[..4] {
+        heard.push(said(&ask(&*door, &question(step)).await));
+    }
+    drop(door);
+    let door = gateway.open(&attempt(2)).unwrap();
+    let mut again = Vec::new();
+    for step in STEPS {
+        again.push(said(&ask(&*door, &question(step)).await));
+    }
+    assert_eq!(again[..4], heard);
+    assert_eq!(again[4..], ["answer 5", "answer 6"]);
+    assert_eq!((provider.requests().len(), door.usage().model_calls), (6, 2));
+    assert_eq!(gateway.usage(), provider.usage());
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_in_the_form_that_is_asked_for() {
+    let provider = StubProvider::start();
+    provider.push(Reply::text("plain words"));
+    provider.push(Reply::text("streamed words"));
+    provider.push(Reply::tool_call("clock", &json!({ "zone": "UTC" })));
+    let gateway = start(&[&provider]).await;
+    let door = gateway.open(&attempt(1)).unwrap();
+    said(&ask(&*door, &question("a")).await);
+    said_in_pieces(&ask(&*door, &streamed("b")).await);
+    ask(&*door, &streamed("c")).await;
+    drop(door);
+
+    let door = gateway.open(&attempt(2)).unwrap();
+    assert_eq!(said_in_pieces(&ask(&*door, &streamed("a")).await), "plain words");
+    assert_eq!(said(&ask(&*door, &question("b")).await), "streamed words");
+    let called = ask(&*door, &question("c")).await.json();
+    let function = &called["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert_eq!((&function["name"], &function["arguments"]), (&json!("clock"), &json!(r#"{"zone":"UTC"}"#)));
+    drop(door);
+
+    let door = gateway.open(&attempt(3)).unwrap();
+    assert_eq!(said(&ask(&*door, &question("a")).await), "plain words");
+    let plain = ask(&*door, &streamed("b")).await;
+    assert!(said_in_pieces(&plain) == "streamed words" && !plain.body.contains("usage"), "{}", plain.body);
+    let mut counted = streamed("c");
+    counted["stream_options"] = json!({ "include_usage": true });
+    let events = ask(&*door, &counted).await.events();
+    assert_eq!(events.last().unwrap()["usage"]["prompt_tokens"], 10);
+    assert_eq!(provider.requests().len(), 3);
+    assert!(door.usage().is_zero());
+}
+
+#[tokio::test]
+async fn responses_and_embeddings_are_given_again_too() {
+    let provider = StubProvider::start();
+    number_the_answers(&provider);
+    let gateway = start(&[&provider]).await;
+    let response = |stream: bool| json!({ "model": "m", "input": "Hello", "stream": stream });
+    let embedding = json!({ "model": "m", "input": "Hello" });
+    let mut heard: Vec<Value> = Vec::new();
+    for number in 1..=3 {
+        let door = gateway.open(&attempt(number)).unwrap();
+        let port = port(door.base_url());
+        let post = async |path: &str, body: &Value| call(port, "POST", path, door.api_key(), body).await;
+        let answer = match number {
+            2 => {
+                let pieces = post("/v1/responses", &response(true)).await.body;
+                let last = pieces.split("data: ").last().unwrap().trim();
+                serde_json::from_str::<Value>(last).unwrap()["response"].clone()
+            }
+            _ => post("/v1/responses", &response(false)).await.json(),
+        };
+        heard.push(json!([answer, post("/v1/embeddings", &embedding).await.json()]));
+    }
+    assert!(heard.iter().all(|answers| *answers == heard[0]), "{heard:?}");
+    assert_eq!(provider.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn only_what_was_answered_in_full_is_kept() {
+    let provider = StubProvider::start();
+    let bad = [Reply::status(500), Reply::malformed(), Reply::no_choices(), Reply::text("cut off").cut()];
+    let gateway = start(&[&provider]).await;
+    let ask_roughly = async |door: &dyn segue_core::ports::ModelDoor, body: &Value| {
+        let port = port(door.base_url());
+        send(port, &request(port, "POST", "/v1/chat/completions", door.api_key(), body)).await
+    };
+    let door = gateway.open(&attempt(1)).unwrap();
+    for reply in bad.clone().into_iter().chain([Reply::text("a stream that is cut off").cut()]) {
+        provider.push(reply);
+        ask_roughly(&*door, &question("Hello")).await;
+    }
+    provider.push(Reply::text("a stream that is cut off").cut());
+    ask_roughly(&*door, &streamed("Hello")).await;
+    provider.push(Reply::text("good"));
+    assert_eq!(said(&ask(&*door, &question("Hello")).await), "good");
+    let asked = provider.requests().len();
+    drop(door);
+    let door = gateway.open(&attempt(2)).unwrap();
+    assert_eq!(said(&ask(&*door, &question("Hello")).await), "good", "the first that was good");
+    assert_eq!(provider.requests().len(), asked);
+}
+
+#[tokio::test]
+async fn a_policy_says_what_is_given_again() {
+    let provider = StubProvider::start();
+    number_the_answers(&provider);
+    let gateway = start(&[&provider]).await;
+    let with = |number: u32, since: u32, policy: &str| -> Invocation {
+        let mut invocation = attempt(number);
+        invocation.handler = "crewai.crew".into();
+        invocation.context.answers_since = since;
+        invocation.hints = HashMap::from([("crewai", json!({ "journal": policy }))])
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        invocation
+    };
+    let answer = async |invocation: Invocation| {
+        let door = gateway.open(&invocation).unwrap();
+        said(&ask(&*door, &question("Hello")).await)
+    };
+    assert_eq!(answer(with(1, 1, "crash")).await, "answer 1");
+    assert_eq!(answer(with(2, 1, "crash")).await, "answer 1");
+    assert_eq!(answer(with(3, 3, "crash")).await, "answer 2", "the answer was the reason for the failure");
+    assert_eq!(answer(with(4, 3, "crash")).await, "answer 2");
+    assert_eq!(answer(with(5, 3, "off")).await, "answer 3");
+    assert_eq!(answer(with(6, 6, "always")).await, "answer 1");
+    assert!(gateway.open(&with(7, 1, "perhaps")).err().unwrap().message.contains("hints.crewai.journal"));
+}
+
+/// An answer is durable before its last byte is given.
+#[tokio::test]
+async fn who_has_heard_an_answer_finds_it_in_the_journal() {
+    let provider = StubProvider::start();
+    let journal = Arc::new(Journal::default());
+    let options = GatewayOptions { journal: journal.clone(), ..options(&[&provider]) };
+    let gateway = Gateway::start(options).await.unwrap();
+    let (invocation, controls) = attempt_with_controls(1);
+    let door = gateway.open(&invocation).unwrap();
+    for number in 1..=20 {
+        let text = number.to_string();
+        let body = if number % 2 == 0 { question(&text) } else { streamed(&text) };
+        assert!(ask(&*door, &body).await.is_whole);
+        assert_eq!(journal.0.lock().unwrap().len(), number);
+    }
+    let of_attempt = journal.usage(invocation.context.run_id, &invocation.context.effect_key, 1).await.unwrap();
+    assert_eq!((of_attempt, controls.progress.seen().len()), (provider.usage(), 20));
+}
