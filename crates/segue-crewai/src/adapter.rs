@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use segue_core::{
     ids::HandlerId,
     outcome::{ErrorKind, TaskError, TaskOutcome, Usage},
-    ports::{Adapter, Invocation, ModelAccess, ModelDoor},
+    ports::{Adapter, Invocation, ModelAccess, ModelDoor, Progress, ProgressSink},
     spec::{Diagnostic, TaskNode, WorkflowSpec},
 };
 use segue_worker::{
@@ -22,12 +22,14 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     hints::{HINTS, Hints},
-    inputs::{self, AGENT, CREW},
-    provider,
+    inputs::{self, AGENT, CREW, FLOW},
+    place, provider,
 };
 
 /// The variable in which a rehearsed attempt finds its key.
 const MODEL_KEY: &str = "SEGUE_MODEL_KEY";
+/// The variable that names the folder of memory and knowledge.
+const STORAGE: &str = "CREWAI_STORAGE_DIR";
 /// What every worker of CrewAI is told: report to nobody, ask nobody, keep no lock where others are.
 const SETTINGS: [(&str, Option<&str>); 6] = [
     ("CREWAI_DISABLE_TELEMETRY", Some("true")),
@@ -73,8 +75,9 @@ pub struct Prepare<'a> {
     pub base_dir: Option<&'a Path>,
 }
 
-/// Carries out `crewai.agent` and `crewai.crew`. Starts and makes nothing before it is needed.
+/// Carries out `crewai.agent`, `crewai.crew` and `crewai.flow`. Starts and makes nothing before it is needed.
 pub struct CrewaiAdapter {
+    root: PathBuf,
     environments: Environments,
     pool: Pool,
     models: Option<Arc<dyn ModelAccess>>,
@@ -85,6 +88,7 @@ impl CrewaiAdapter {
     /// An adapter with these options.
     pub fn new(options: CrewaiOptions) -> Self {
         Self {
+            root: options.root.clone(),
             environments: Environments::new(options.root, options.on_build),
             pool: Pool::new(options.pool),
             models: options.models,
@@ -109,7 +113,7 @@ impl CrewaiAdapter {
             let wanted = Wanted {
                 hint: python.map(str::to_owned),
                 base_dir: base_dir.map(Path::to_owned),
-                project: project(node.spec.inputs.get("crew"), base_dir),
+                project: project(named(&node.spec.inputs), base_dir),
             };
             if !done.iter().any(|other| same(other, &wanted)) {
                 self.environments.resolve(&Framework::CREWAI, &wanted).await.map_err(load)?;
@@ -137,18 +141,22 @@ impl CrewaiAdapter {
         Ok(ZygoteSpec::process(environment.python, program, HINTS))
     }
 
-    async fn carry_out(&self, invocation: &Invocation) -> Result<TaskOutcome, TaskError> {
+    /// What is wrong with the node, else its way to models.
+    fn begin(&self, invocation: &Invocation) -> Result<Option<Box<dyn ModelDoor>>, TaskError> {
         let hints = Hints::of(&invocation.hints);
-        let handler = invocation.handler.as_str();
         let none = Map::new();
         let given = invocation.inputs.as_object().unwrap_or(&none);
-        if let Some(problem) = inputs::problems(handler, given, false).into_iter().chain(hints.problems()).next() {
-            return Err(problem.into_error());
+        let problems = inputs::problems(invocation.handler.as_str(), given, false);
+        match problems.into_iter().chain(hints.problems()).next() {
+            Some(problem) => Err(problem.into_error()),
+            None => self.door(invocation, &hints),
         }
-        let door = self.door(invocation, &hints)?;
-        let door = door.as_deref();
+    }
+
+    async fn carry_out(&self, invocation: &Invocation, door: Option<&dyn ModelDoor>) -> Result<TaskOutcome, TaskError> {
+        let hints = Hints::of(&invocation.hints);
         let base_dir = invocation.base_dir.as_deref();
-        let project = project(given.get("crew"), base_dir);
+        let project = project(invocation.inputs.as_object().and_then(named), base_dir);
         let wanted = Wanted {
             hint: hints.python().map(str::to_owned),
             base_dir: base_dir.map(Path::to_owned),
@@ -158,19 +166,39 @@ impl CrewaiAdapter {
             zygote = self.zygote(&wanted) => zygote?,
             () = invocation.cancel.cancelled() => return Ok(TaskOutcome::Cancelled { usage: Usage::default() }),
         };
-        let order = AttemptOrder {
-            start: start(invocation, &hints, door),
-            env: self.environment(&hints, invocation.rehearsal, door),
-            cwd: project.or_else(|| base_dir.map(Path::to_owned)).unwrap_or_else(std::env::temp_dir),
-            storage_variable: Some("CREWAI_STORAGE_DIR"),
-            checkpoints: None,
-        };
+        let order = self.order(invocation, &hints, door, project.as_deref())?;
         let outcome = self.pool.execute(&zygote, order, invocation).await;
         Ok(match (door, outcome) {
             (Some(door), outcome) => door.settle(outcome),
-            (None, TaskOutcome::Failed { error, usage }) => TaskOutcome::Failed { error: provider::explain(error), usage },
+            (None, TaskOutcome::Failed { error, usage }) => {
+                TaskOutcome::Failed { error: provider::explain(error), usage }
+            }
             (None, outcome) => outcome,
         })
+    }
+
+    fn order(
+        &self,
+        invocation: &Invocation,
+        hints: &Hints<'_>,
+        door: Option<&dyn ModelDoor>,
+        project: Option<&Path>,
+    ) -> Result<AttemptOrder, TaskError> {
+        let base_dir = invocation.base_dir.as_deref();
+        let home = project.or(base_dir);
+        let cwd = match hints.workdir() {
+            Some(hint) => place::workdir(hint, base_dir, &invocation.context)?,
+            None => home.map_or_else(std::env::temp_dir, Path::to_owned),
+        };
+        let mut env = self.environment(hints, invocation.rehearsal, door);
+        // A rehearsal must not fill the memory that real runs use.
+        let kept = hints.keeps_storage() && !invocation.rehearsal;
+        if let (true, Some(home)) = (kept, home) {
+            let folder = place::storage(&self.root, home)?;
+            env.insert(STORAGE.to_owned(), Some(folder.to_string_lossy().into_owned()));
+        }
+        let storage_variable = (!env.contains_key(STORAGE)).then_some(STORAGE);
+        Ok(AttemptOrder { start: start(invocation, hints, door), env, cwd, storage_variable, checkpoints: None })
     }
 
     /// The attempt's way to models. Where there is none the attempt may bring its own, as far as can be told: a crew of
@@ -228,7 +256,9 @@ impl CrewaiAdapter {
             Some(door) if rehearsal => {
                 variables.insert(MODEL_KEY.to_owned(), own(door.api_key()));
             }
-            Some(door) => variables.extend(provider::variables(door).map(|(name, value)| (name.to_owned(), Some(value)))),
+            Some(door) => {
+                variables.extend(provider::variables(door).map(|(name, value)| (name.to_owned(), Some(value))))
+            }
             None => {}
         }
         variables
@@ -242,7 +272,7 @@ impl Adapter for CrewaiAdapter {
     }
 
     fn handlers(&self) -> &[&'static str] {
-        &[AGENT, CREW]
+        &[AGENT, CREW, FLOW]
     }
 
     fn translate_workflow(&self, workflow: &WorkflowSpec) -> Vec<Diagnostic> {
@@ -259,16 +289,25 @@ impl Adapter for CrewaiAdapter {
         let inputs = &node.spec.inputs;
         let what = match handler {
             CREW => json!({ "crew": inputs.get("crew") }),
+            FLOW => json!({ "flow": inputs.get("flow") }),
             _ => json!({ "prompt": inputs.get("prompt"), "name": node.name, "role": inputs.get("role") }),
         };
         Ok(json!({ handler: what, "hints": hints.for_the_worker() }))
     }
 
-    async fn execute(&self, invocation: Invocation) -> TaskOutcome {
+    async fn execute(&self, mut invocation: Invocation) -> TaskOutcome {
         if invocation.cancel.is_cancelled() {
             return TaskOutcome::Cancelled { usage: Usage::default() };
         }
-        match self.carry_out(&invocation).await {
+        let door = match self.begin(&invocation) {
+            Ok(door) => door,
+            Err(error) => return TaskOutcome::Failed { error, usage: Usage::default() },
+        };
+        if door.is_some() {
+            // The gateway tells of model calls, and exactly; what the crew says of them is progress like any other.
+            invocation.progress = Arc::new(CallsAreProgress(invocation.progress));
+        }
+        match self.carry_out(&invocation, door.as_deref()).await {
             Ok(outcome) => outcome,
             Err(error) => TaskOutcome::Failed { error, usage: Usage::default() },
         }
@@ -296,9 +335,14 @@ fn start(invocation: &Invocation, hints: &Hints<'_>, door: Option<&dyn ModelDoor
     start
 }
 
-/// The crew's own folder, if that is what `crew` names.
-fn project(crew: Option<&Value>, base_dir: Option<&Path>) -> Option<PathBuf> {
-    let folder = base_dir?.join(crew?.as_str()?);
+/// What is to be run: a crew or a flow.
+fn named(inputs: &Map<String, Value>) -> Option<&Value> {
+    inputs.get("crew").or_else(|| inputs.get("flow"))
+}
+
+/// The crew's or flow's own folder, if that is what is named.
+fn project(named: Option<&Value>, base_dir: Option<&Path>) -> Option<PathBuf> {
+    let folder = base_dir?.join(named?.as_str()?);
     folder.is_dir().then_some(folder)
 }
 
@@ -308,4 +352,18 @@ fn same(one: &Wanted, other: &Wanted) -> bool {
 
 fn load(error: EnvironmentError) -> TaskError {
     TaskError::new(ErrorKind::Load, error.to_string())
+}
+
+/// Passes on everything, model calls as progress.
+struct CallsAreProgress(Arc<dyn ProgressSink>);
+
+impl ProgressSink for CallsAreProgress {
+    fn emit(&self, progress: Progress) {
+        let name = if progress.name == "model.call" { "task.progress" } else { progress.name };
+        self.0.emit(Progress { name, ..progress });
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.is_wanted()
+    }
 }

@@ -1,6 +1,6 @@
-//! CrewAI under Segue: crews and agents as tasks.
+//! CrewAI under Segue: crews, agents and flows as tasks.
 //!
-//! * [`CrewaiAdapter`]: carries out `crewai.agent` and `crewai.crew` in the Python worker pool of `segue-worker`.
+//! * [`CrewaiAdapter`]: carries out `crewai.agent`, `crewai.crew` and `crewai.flow` in the Python worker pool of `segue-worker`.
 //! * [`CrewaiOrchestrator`]: an engine whose nodes are CrewAI agents unless they say otherwise.
 //!
 //! What is here translates and forwards: it checks what a node says, decides which Python, which variables and which
@@ -14,8 +14,9 @@ mod adapter;
 mod hints;
 mod inputs;
 mod orchestrator;
+mod place;
 mod provider;
 
 pub use adapter::{CrewaiAdapter, CrewaiOptions, Prepare};
-pub use inputs::{AGENT, CREW};
+pub use inputs::{AGENT, CREW, FLOW};
 pub use orchestrator::CrewaiOrchestrator;

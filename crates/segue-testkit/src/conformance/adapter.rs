@@ -45,13 +45,15 @@ pub struct Case {
     pub rehearsal: bool,
     /// How long it may take to end by itself when it is cancelled.
     pub grace: Duration,
+    /// Does somebody listen to it? Then models may be asked to stream.
+    pub is_watched: bool,
 }
 
 impl Case {
-    /// A case without hints and folder, with a grace of one second.
+    /// A case without hints and folder, with a grace of one second, and watched.
     pub fn new(handler: &'static str, inputs: Value) -> Self {
         let grace = Duration::from_secs(1);
-        Self { handler, inputs, hints: json!({}), base_dir: None, rehearsal: false, grace }
+        Self { handler, inputs, hints: json!({}), base_dir: None, rehearsal: false, grace, is_watched: true }
     }
 
     /// With these hints.
@@ -63,6 +65,7 @@ impl Case {
     /// The invocation of attempt `attempt` of a task of this name, and what the test holds of it.
     pub fn invocation(&self, task: &str, attempt: u32) -> (Invocation, Controls) {
         let controls = Controls::default();
+        controls.progress.is_deaf.store(!self.is_watched, Ordering::SeqCst);
         let context = ExecutionContext {
             workflow_id: WorkflowId::new("conformance"),
             run_id: RunId::from_bytes([7; 16]),
@@ -152,6 +155,7 @@ pub struct Recorder {
     count: watch::Sender<usize>,
     is_closed: AtomicBool,
     came_late: AtomicBool,
+    is_deaf: AtomicBool,
 }
 
 impl Recorder {
@@ -185,6 +189,10 @@ impl ProgressSink for Recorder {
         }
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
         self.count.send_modify(|count| *count += 1);
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.is_deaf.load(Ordering::SeqCst)
     }
 }
 

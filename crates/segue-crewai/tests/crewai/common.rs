@@ -1,5 +1,5 @@
 //! The adapter in a managed environment with real CrewAI, made by the first test that needs it and kept for the next.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(unreachable_pub)]
 
 use std::{
     collections::BTreeMap,
