@@ -8,6 +8,7 @@
 //! * [`live`]: following a run. [`graph`]: pictures of workflows. [`render`]: how things look.
 //! * [`terminal`]: the two output streams. [`logs`]: log lines. [`exit`]: exit codes.
 
+mod answers;
 mod args;
 mod commands;
 mod config;

@@ -10,11 +10,12 @@ use segue_core::{
 };
 use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare};
 use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
-use segue_gateway::{Gateway, GatewayError, GatewayOptions, ModelOptions, ProviderOptions};
+use segue_gateway::{CHAT, ChatAdapter, Gateway, GatewayError, GatewayOptions};
 use segue_sqlite::{SqliteOptions, SqliteStore, Synchronous};
 use segue_worker::{contain::sweep_dead_engines, environment::Explanation, pool::PoolOptions, process::ProcessAdapter};
 
 use crate::{
+    answers::Answers,
     config::{Settings, StoreUrl},
     exit::Exit,
     failure::{Failure, Outcome},
@@ -49,6 +50,11 @@ pub(crate) struct Purpose {
 impl Session {
     /// Opens the store and starts an engine on it, with all adapters.
     pub(crate) async fn start(settings: Settings, purpose: Purpose) -> Outcome<Self> {
+        Self::start_with(settings, purpose, Answers::default()).await
+    }
+
+    /// As [`Session::start`], with those who answer in the place of providers.
+    pub(crate) async fn start_with(settings: Settings, purpose: Purpose, answers: Answers) -> Outcome<Self> {
         let Stores { runs: store, journal, .. } = open_stores(&settings)?;
         // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
         match tokio::task::spawn_blocking(sweep_dead_engines).await {
@@ -57,7 +63,9 @@ impl Session {
         }
         let bus: Arc<dyn EventBus> = Arc::new(MemoryBus::default());
         let (providers, models) = (settings.models.provider_options(), settings.models.model_options());
-        let gateway = Arc::new(start_gateway(providers, models, journal.clone()).await?);
+        let Answers { script, cassette, .. } = answers;
+        let options = GatewayOptions { providers, models, script, cassette, ..GatewayOptions::new(journal.clone()) };
+        let gateway = Arc::new(start_gateway(options).await?);
         let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, gateway.clone(), purpose.quiet)));
         let engine = Engine::builder(store.clone())
             .bus(bus.clone())
@@ -67,6 +75,7 @@ impl Session {
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(ProcessAdapter))
             .adapter(crewai.clone())
+            .adapter(Arc::new(ChatAdapter::new(Some(gateway.clone()))))
             .start()
             .await
             .map_err(|error| match error {
@@ -98,12 +107,7 @@ impl Session {
 }
 
 /// Starts the way to models.
-pub(crate) async fn start_gateway(
-    providers: Vec<ProviderOptions>,
-    models: Vec<ModelOptions>,
-    journal: Arc<dyn ModelJournal>,
-) -> Outcome<Gateway> {
-    let options = GatewayOptions { providers, models, ..GatewayOptions::new(journal) };
+pub(crate) async fn start_gateway(options: GatewayOptions) -> Outcome<Gateway> {
     Gateway::start(options).await.map_err(|error| match error {
         GatewayError::Listen(_) => Failure::new(Exit::Internal, format!("the model gateway cannot start: {error}"))
             .help("allow this process to listen on 127.0.0.1"),
@@ -140,10 +144,10 @@ fn crewai_options(settings: &Settings, models: Arc<dyn ModelAccess>, quiet: bool
 }
 
 /// The adapters, to look at workflows with; they start nothing.
-fn adapters() -> [Box<dyn Adapter>; 3] {
+fn adapters() -> Vec<Box<dyn Adapter>> {
     // Nothing is ever made or kept there by an adapter that only looks.
     let crewai = CrewaiAdapter::new(CrewaiOptions::new("."));
-    [Box::new(Pass), Box::new(ProcessAdapter), Box::new(crewai)]
+    vec![Box::new(Pass), Box::new(ProcessAdapter), Box::new(crewai), Box::new(ChatAdapter::new(None))]
 }
 
 /// The handlers that there are.
@@ -172,16 +176,19 @@ pub(crate) fn needs_provider(workflow: &WorkflowSpec, base_dir: &Path, settings:
         return Ok(());
     }
     let lost = workflow.every_node().into_iter().map(|(_, node)| node).find(|node| {
-        node.has_handler()
-            && node.spec.task.as_ref().map_or(default, HandlerId::as_str) == segue_crewai::AGENT
-            && !has_hints(&node.spec.hints)
+        let handler = node.spec.task.as_ref().map_or(default, HandlerId::as_str);
+        let asks = handler == CHAT || handler == segue_crewai::AGENT && !has_hints(&node.spec.hints);
+        node.has_handler() && asks
     });
     match lost {
-        Some(node) if settings.models.has_no_provider() => {
-            Err(Failure::invalid(format!("`{}` is an agent, and no model provider is set up", node.id))
-                .help("run it with --rehearse: the built-in model answers; no key, no cost")
-                .help("or set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own), or name [providers] in segue.toml"))
-        }
+        Some(node) if settings.models.has_no_provider() => Err(Failure::invalid(format!(
+            "`{}` asks a model, and no model provider is set up",
+            node.id
+        ))
+        .help("run it with --rehearse: the built-in model answers; no key, no cost")
+        .help(
+            "or set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own), or name [providers] in segue.toml",
+        )),
         _ => Ok(()),
     }
 }

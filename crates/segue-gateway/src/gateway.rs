@@ -73,7 +73,7 @@ impl Gateway {
     /// As [`ModelAccess::open`].
     pub(crate) fn door(&self, invocation: &Invocation) -> Result<Door, TaskError> {
         let context = &invocation.context;
-        if !invocation.rehearsal && self.shared.providers.is_empty() {
+        if !invocation.rehearsal && self.shared.providers.is_empty() && self.shared.player.is_none() {
             return Err(TaskError::new(ErrorKind::Auth, "no model provider is set up"));
         }
         let account = Arc::new(Account::new(Holder {
@@ -101,7 +101,6 @@ impl Gateway {
     }
 
     /// Answers a call of this process itself, as one over the wire.
-    #[expect(dead_code, reason = "asked by the tasks that are a single call")]
     pub(crate) async fn ask(&self, door: &Door, endpoint: Endpoint, body: Bytes) -> Response {
         call::answer(self.shared.clone(), door.key.account().clone(), endpoint, HeaderMap::new(), body).await
     }
@@ -141,6 +140,8 @@ pub(crate) struct Shared {
     pub(crate) providers: Vec<ProviderOptions>,
     upstreams: Vec<Arc<dyn Upstream>>,
     rehearsal: Arc<dyn Upstream>,
+    /// Answers in the place of all providers.
+    player: Option<Arc<dyn Upstream>>,
     pub(crate) models: Vec<ModelOptions>,
     ledgers: Ledgers,
     lanes: Mutex<HashMap<LaneName, Arc<Lane>>>,
@@ -164,9 +165,10 @@ pub(crate) struct Route {
 
 impl Shared {
     fn new(options: GatewayOptions) -> Result<Self, GatewayError> {
-        let GatewayOptions { providers, models, journal, script, clock } = options;
+        let GatewayOptions { providers, models, journal, script, cassette, clock } = options;
         let upstream = |provider: &ProviderOptions| -> Result<Arc<dyn Upstream>, GatewayError> {
-            Ok(Arc::new(Provider::new(provider)?))
+            let provider: Arc<dyn Upstream> = Arc::new(Provider::new(provider)?);
+            Ok(cassette.as_ref().map_or(provider.clone(), |cassette| cassette.around(provider)))
         };
         Ok(Self {
             accounts: Arc::default(),
@@ -174,6 +176,7 @@ impl Shared {
             upstreams: providers.iter().map(upstream).collect::<Result<_, _>>()?,
             providers,
             rehearsal: Arc::new(RehearsalModel::new(script)),
+            player: cassette.as_ref().and_then(|cassette| cassette.player()),
             models,
             ledgers: Ledgers::default(),
             lanes: Mutex::default(),
@@ -183,10 +186,11 @@ impl Shared {
 
     /// Who answers for this model, and under which limits.
     pub(crate) fn route(&self, model: &str, rehearsal: bool) -> Result<Route, ApiError> {
-        if rehearsal {
-            let name = LaneName::Model { provider: self.rehearsal.name().to_owned(), model: model.to_owned() };
+        let itself = if rehearsal { Some(&self.rehearsal) } else { self.player.as_ref() };
+        if let Some(upstream) = itself {
+            let name = LaneName::Model { provider: upstream.name().to_owned(), model: model.to_owned() };
             let lane = self.lane(name, Limits::default());
-            return Ok(Route { upstream: self.rehearsal.clone(), lane, price: None, stream_usage: true });
+            return Ok(Route { upstream: upstream.clone(), lane, price: None, stream_usage: true });
         }
         let provider = self.provider_of(model).ok_or_else(|| ApiError::no_provider(model))?;
         let options = &self.providers[provider];

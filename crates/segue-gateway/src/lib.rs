@@ -12,6 +12,8 @@
 //! * `budget`, `lane`: what a run may consume, what a model may be asked.
 //! * `upstream`: who answers: a provider, or the `rehearsal` model, a pure function of the request (`chat`: its wire format).
 //! * `script`: what a rehearsal is to be answered, and in what weather.
+//! * `cassette`: what providers answer, recorded and replayed.
+//! * `chat_task`: the handler `llm.chat`.
 //! * `figures`, `sse`, `convert`, `retry_after`: what answers say, in one piece and in pieces.
 //!
 //! ```
@@ -41,7 +43,9 @@ mod account;
 mod ask;
 mod budget;
 mod call;
+mod cassette;
 mod chat;
+mod chat_task;
 mod clock;
 mod convert;
 mod door;
@@ -57,6 +61,8 @@ mod server;
 mod sse;
 mod upstream;
 
+pub use cassette::{Cassette, CassetteError};
+pub use chat_task::{ChatAdapter, HANDLER as CHAT};
 pub use clock::{Clock, ClockHand};
 pub use gateway::Gateway;
 pub use options::{GatewayOptions, ModelOptions, Price, ProviderKey, ProviderOptions};

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use segue_core::{outcome::Usage, ports::ModelJournal};
 
-use crate::{clock::Clock, script::Script};
+use crate::{cassette::Cassette, clock::Clock, script::Script};
 
 /// What [`Gateway::start`](crate::Gateway::start) takes.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct GatewayOptions {
     pub journal: Arc<dyn ModelJournal>,
     /// What rehearsals are answered; none: what the built-in model says.
     pub script: Option<Arc<Script>>,
+    /// What providers answer is recorded there, or answered from there.
+    pub cassette: Option<Arc<Cassette>>,
     /// The time that limits are measured in.
     pub clock: Clock,
 }
@@ -24,7 +26,14 @@ pub struct GatewayOptions {
 impl GatewayOptions {
     /// No provider, no limit, no price.
     pub fn new(journal: Arc<dyn ModelJournal>) -> Self {
-        Self { providers: Vec::new(), models: Vec::new(), journal, script: None, clock: Clock::default() }
+        Self {
+            providers: Vec::new(),
+            models: Vec::new(),
+            journal,
+            script: None,
+            cassette: None,
+            clock: Clock::default(),
+        }
     }
 }
 
@@ -112,8 +121,8 @@ impl Price {
         // A dollar a million tokens is a thousand billionths a token.
         const NANO_USD: f64 = 1_000.0;
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
-        let read = (usage.input_tokens - cached) as f64 * self.input
-            + cached as f64 * self.cached_input.unwrap_or(self.input);
+        let read =
+            (usage.input_tokens - cached) as f64 * self.input + cached as f64 * self.cached_input.unwrap_or(self.input);
         ((read + usage.output_tokens as f64 * self.output) * NANO_USD).round() as u64
     }
 }
@@ -144,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_text() {
-        for (pattern, text) in [("*", ""), ("gpt-*", "gpt-4o"), ("*/b*c", "a/b-c"), ("a*b*c*d", "a1b2c3d"), ("a", "a")] {
+        for (pattern, text) in [("*", ""), ("gpt-*", "gpt-4o"), ("*/b*c", "a/b-c"), ("a*b*c*d", "a1b2c3d"), ("a", "a")]
+        {
             assert!(fits(pattern, text), "{pattern} {text}");
         }
         for (pattern, text) in [("gpt-*", "o1"), ("a*a", "a"), ("a", "ab"), ("*x", "xy"), ("a*b*c", "acb"), ("", "a")] {
@@ -163,8 +173,7 @@ mod tests {
     #[test]
     fn cached_tokens_have_a_price_of_their_own() {
         let price = Price { input: 2.5, cached_input: Some(1.25), output: 10.0 };
-        let usage =
-            Usage { input_tokens: 1_000, cached_input_tokens: 400, output_tokens: 100, ..Usage::default() };
+        let usage = Usage { input_tokens: 1_000, cached_input_tokens: 400, output_tokens: 100, ..Usage::default() };
         // 600 * 2.5 + 400 * 1.25 + 100 * 10 millionths of a dollar.
         assert_eq!(price.of(&usage), 3_000_000);
         assert_eq!(Price { cached_input: None, ..price }.of(&usage), 3_500_000);

@@ -113,7 +113,6 @@ pub(crate) fn severed() -> Response {
 }
 
 /// Is it one that breaks the connection off?
-#[expect(dead_code, reason = "asked by the tasks that are a single call")]
 pub(crate) fn is_severed(response: &Response) -> bool {
     response.extensions().get::<Severed>().is_some()
 }
@@ -126,7 +125,8 @@ struct Severed;
 /// The router's answers, those that are none as errors.
 fn answering(
     router: Router,
-) -> impl Fn(hyper::Request<Incoming>) -> futures_util::future::BoxFuture<'static, Result<hyper::Response<Body>, Severed>> {
+) -> impl Fn(hyper::Request<Incoming>) -> futures_util::future::BoxFuture<'static, Result<hyper::Response<Body>, Severed>>
+{
     let service = TowerToHyperService::new(router);
     move |request| {
         let answered = service.call(request);

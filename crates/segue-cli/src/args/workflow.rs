@@ -101,4 +101,6 @@ pub(crate) enum SchemaSubject {
     Events,
     /// segue.toml
     Config,
+    /// The script of a rehearsal
+    Script,
 }

@@ -1,6 +1,6 @@
 //! `segue doctor`: can this machine run workflows, and what to do where it cannot.
 
-use segue_gateway::ProviderKey;
+use segue_gateway::{GatewayOptions, ProviderKey};
 use serde_json::json;
 
 use crate::{
@@ -101,7 +101,7 @@ async fn store(settings: &Settings) -> Finding {
 
 async fn rehearsal() -> Finding {
     let name = "rehearsal";
-    match wiring::start_gateway(Vec::new(), Vec::new(), wiring::no_journal()).await {
+    match wiring::start_gateway(GatewayOptions::new(wiring::no_journal())).await {
         Ok(gateway) => {
             let found = format!("the built-in model answers on {}", gateway.base_url());
             gateway.shutdown().await;

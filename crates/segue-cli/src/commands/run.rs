@@ -15,6 +15,7 @@ use super::{
     stuck::Patience,
 };
 use crate::{
+    answers::Answers,
     args::{RunArgs, StartArgs, SubmitArgs},
     config::{Settings, StoreUrl},
     document::Document,
@@ -33,9 +34,10 @@ use crate::{
 pub(super) async fn run(args: RunArgs, settings: Settings) -> Outcome {
     let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
     let manner = Manner { deadline, patience: Patience::suitable(args.no_wait), json: args.json };
-    let ready = Ready::of(&args.start, &settings, args.json).await?;
+    let answers = Answers::of(args.start.script(), args.record.as_deref(), args.replay.as_deref())?;
+    let ready = Ready::of(&args.start, answers.is_replay(), &settings, args.json).await?;
     let mut signals = Signals::listen()?;
-    let session = Session::start(settings, Purpose { quiet: args.json }).await?;
+    let session = Session::start_with(settings, Purpose { quiet: args.json }, answers.clone()).await?;
     tokio::select! {
         prepared = ready.prepare(&session) => prepared?,
         _ = signals.next() => {
@@ -47,6 +49,9 @@ pub(super) async fn run(args: RunArgs, settings: Settings) -> Outcome {
     if !matches!(outcome, Ok(Exit::Interrupted)) {
         session.end().await;
     }
+    if !args.json {
+        answers.report();
+    }
     outcome
 }
 
@@ -55,7 +60,11 @@ pub(super) async fn submit(args: SubmitArgs, settings: Settings) -> Outcome {
         return Err(Failure::usage("a submitted run stays in the store, and `memory:` is gone with this process")
             .help("name a store: --store sqlite:PATH; or carry the run out here: segue run"));
     }
-    let ready = Ready::of(&args.start, &settings, args.json).await?;
+    if args.start.script().is_some() {
+        return Err(Failure::usage("a run that is only recorded keeps no script: another process carries it out")
+            .help("carry it out here: segue run … --rehearse SCRIPT; or leave the script out"));
+    }
+    let ready = Ready::of(&args.start, false, &settings, args.json).await?;
     let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     let outcome = record(ready, &session, args.json).await;
     session.end().await;
@@ -73,12 +82,15 @@ struct Ready {
 }
 
 impl Ready {
-    async fn of(args: &StartArgs, settings: &Settings, json: bool) -> Outcome<Self> {
-        if args.workflow == "-" && args.inputs_file.as_deref() == Some("-") {
+    async fn of(args: &StartArgs, is_replay: bool, settings: &Settings, json: bool) -> Outcome<Self> {
+        let Some(workflow) = args.workflow() else {
+            return Err(Failure::usage("no workflow is named").help("segue run workflow.yaml --rehearse"));
+        };
+        if workflow == "-" && args.inputs_file.as_deref() == Some("-") {
             return Err(Failure::usage("the workflow and its inputs cannot both come from stdin")
                 .help("write one of them to a file, or give the inputs with -i"));
         }
-        let (spec, family, base_dir, version) = match Subject::of(&args.workflow) {
+        let (spec, family, base_dir, version) = match Subject::of(workflow) {
             Subject::File(file) => {
                 let (document, family) = Document::read(file, settings)?.with_family(settings).await?;
                 let (spec, base_dir) = document.into_workflow(json)?;
@@ -87,14 +99,14 @@ impl Ready {
             Subject::Deployed(id, digits) => deployed(&id, digits, settings).await?,
         };
         let inputs = inputs::gather(&spec, args.inputs_file.as_deref(), &args.inputs)?;
-        if !args.rehearse {
+        if !args.is_rehearsal() && !is_replay {
             wiring::needs_provider(&spec, Path::new(&base_dir), settings)?;
         }
         let start = StartRun {
             inputs,
             idempotency_key: args.idempotency_key.clone(),
             base_dir: Some(base_dir),
-            rehearsal: args.rehearse,
+            rehearsal: args.is_rehearsal(),
             ..StartRun::default()
         };
         Ok(Self { spec, family, version, start })

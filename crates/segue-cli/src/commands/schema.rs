@@ -1,4 +1,4 @@
-//! `segue schema [workflow|events|config]`
+//! `segue schema [workflow|events|config|script]`
 
 use segue_core::{event, spec};
 
@@ -16,6 +16,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Outcome {
         SchemaSubject::Workflow => spec::workflow_schema(),
         SchemaSubject::Events => event::schema(),
         SchemaSubject::Config => config::schema(),
+        SchemaSubject::Script => segue_gateway::script_schema(),
     }));
     Ok(Exit::Ok)
 }

@@ -17,6 +17,7 @@ use hyper::body::Bytes;
 use segue_core::outcome::{ErrorKind, TaskError, Usage};
 
 use self::meter::{Ending, Meter};
+pub(crate) use self::replay::in_the_form_of;
 use crate::{
     account::{Account, Place},
     ask::{Ask, Endpoint},
@@ -153,8 +154,7 @@ impl Call {
             hash: self.ask.hash,
         };
         let output = self.ask.output_tokens_max.unwrap_or(u64::MAX).min(route.lane.likely_output_tokens());
-        let mut turn =
-            Turn { run: self.account.caller.run_id, tokens: self.ask.input_tokens() + output, again: false };
+        let mut turn = Turn { run: self.account.caller.run_id, tokens: self.ask.input_tokens() + output, again: false };
         let mut waited = Duration::ZERO;
         loop {
             meter.has_turn(route.lane.enter(turn).await);

@@ -28,6 +28,15 @@ pub(super) fn answer(mut call: Call, recorded: &RecordedCall) -> Response {
     response
 }
 
+/// An answer that was streamed or not, in the form that is asked for; says whether that is a stream.
+pub(crate) fn in_the_form_of(ask: &Ask, was_streamed: bool, body: &[u8]) -> (bool, Bytes) {
+    match (was_streamed, ask.stream && ask.endpoint != Endpoint::Embeddings) {
+        (true, false) => (false, Bytes::from(in_one_piece(ask, body).to_string())),
+        (false, true) => (true, in_pieces(ask, body)),
+        (same, _) => (same, Bytes::copy_from_slice(body)),
+    }
+}
+
 fn as_this_client_wants(ask: &Ask, body: &[u8]) -> Bytes {
     let shown = sse::events(body).iter().filter_map(|event| shown(ask, event)).collect::<Vec<Bytes>>();
     Bytes::from(shown.concat())

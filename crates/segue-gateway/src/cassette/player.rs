@@ -100,7 +100,8 @@ impl Player {
         let task = request.caller.task.as_str();
         let parts = parts(&request.body);
         let of_task = self.entries.values().flatten().filter(|entry| entry.key.task == task);
-        let likeness = |entry: &Entry| entry.asked.iter().filter(|(path, print)| parts.get(*path) == Some(*print)).count();
+        let likeness =
+            |entry: &Entry| entry.asked.iter().filter(|(path, print)| parts.get(*path) == Some(*print)).count();
         // Of equals the first in the order of their hashes: always the same one.
         let Some(like) = of_task.max_by_key(|entry| (likeness(entry), entry.key.hash, entry.nth)) else {
             return format!("the cassette holds no call of the task `{task}`");

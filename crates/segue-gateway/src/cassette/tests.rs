@@ -94,9 +94,13 @@ async fn what_was_answered_is_answered_again() {
     let upstream = cassette.around(Arc::new(told));
     let mut streamed = question("canary prompt");
     streamed["stream"] = json!(true);
-    for (task, body) in
-        [("a", question("x")), ("a", question("x")), ("a", streamed.clone()), ("a", streamed.clone()), ("b", question("x"))]
-    {
+    for (task, body) in [
+        ("a", question("x")),
+        ("a", question("x")),
+        ("a", streamed.clone()),
+        ("a", streamed.clone()),
+        ("b", question("x")),
+    ] {
         ask(&*upstream, request(task, &body)).await;
     }
     assert_eq!((cassette.calls(), cassette.trouble()), (4, None), "what breaks off is no answer");

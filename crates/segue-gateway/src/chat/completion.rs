@@ -119,7 +119,9 @@ impl Completion {
         match &self.answer {
             Answer::Text(text, _) => {
                 let first = json!({ "role": "assistant", "content": "", "refusal": null });
-                std::iter::once(first).chain(pieces(text).into_iter().map(|piece| json!({ "content": piece }))).collect()
+                std::iter::once(first)
+                    .chain(pieces(text).into_iter().map(|piece| json!({ "content": piece })))
+                    .collect()
             }
             Answer::Calls(calls) => {
                 let mut deltas = Vec::new();
@@ -131,9 +133,11 @@ impl Completion {
                         delta = json!({ "role": "assistant", "content": null, "tool_calls": delta["tool_calls"] });
                     }
                     deltas.push(delta);
-                    deltas.extend(pieces(&call.arguments).into_iter().map(
-                        |piece| json!({ "tool_calls": [{ "index": at, "function": { "arguments": piece } }] }),
-                    ));
+                    deltas.extend(
+                        pieces(&call.arguments).into_iter().map(
+                            |piece| json!({ "tool_calls": [{ "index": at, "function": { "arguments": piece } }] }),
+                        ),
+                    );
                 }
                 deltas
             }

@@ -87,7 +87,16 @@ impl ApiError {
     /// 401: the provider takes a key, and there is none.
     pub(crate) fn no_provider_key(provider: &str, why: &str) -> Self {
         let message = format!("The provider '{provider}' has no key: {why}.");
-        Self { kind: "authentication_error", ..Self::new(StatusCode::UNAUTHORIZED, message, Some("segue_provider_key")) }
+        Self {
+            kind: "authentication_error",
+            ..Self::new(StatusCode::UNAUTHORIZED, message, Some("segue_provider_key"))
+        }
+    }
+
+    /// 400: the cassette that is replayed does not hold this call.
+    pub(crate) fn no_recording(model: &str, why: &str) -> Self {
+        let message = format!("There is no recording of this call of the model '{}': {why}.", shown(model));
+        Self::new(StatusCode::BAD_REQUEST, message, Some("segue_no_recording"))
     }
 
     /// 502.

@@ -191,10 +191,8 @@ struct Events {
 
 impl Events {
     fn push(&mut self, name: &'static str, fields: Value) {
-        let mut event = Map::from_iter([
-            ("type".to_owned(), json!(name)),
-            ("sequence_number".to_owned(), json!(self.list.len())),
-        ]);
+        let mut event =
+            Map::from_iter([("type".to_owned(), json!(name)), ("sequence_number".to_owned(), json!(self.list.len()))]);
         event.extend(fields.as_object().cloned().unwrap_or_default());
         self.list.push((name, Value::Object(event)));
     }
@@ -203,11 +201,15 @@ impl Events {
 fn text_events(events: &mut Events, at: usize, item: &Value, text: &str) {
     let place = |more: Value| {
         let mut fields = json!({ "item_id": item["id"], "output_index": at, "content_index": 0 });
-        fields.as_object_mut().into_iter().for_each(|fields| fields.extend(more.as_object().cloned().unwrap_or_default()));
+        fields
+            .as_object_mut()
+            .into_iter()
+            .for_each(|fields| fields.extend(more.as_object().cloned().unwrap_or_default()));
         fields
     };
     let empty = json!({ "type": "output_text", "text": "", "annotations": [], "logprobs": [] });
-    let begun = json!({ "type": "message", "id": item["id"], "status": "in_progress", "role": "assistant", "content": [] });
+    let begun =
+        json!({ "type": "message", "id": item["id"], "status": "in_progress", "role": "assistant", "content": [] });
     events.push("response.output_item.added", json!({ "output_index": at, "item": begun }));
     events.push("response.content_part.added", place(json!({ "part": empty })));
     for piece in pieces(text) {

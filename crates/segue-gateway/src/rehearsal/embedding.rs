@@ -102,7 +102,8 @@ impl EmbeddingRequest {
 fn inputs_of(input: &Value) -> Option<Vec<Input>> {
     let of_text = |text: &str| Input { text: text.to_owned(), tokens: tokens(text.chars().count()) };
     let of_tokens = |list: &Vec<Value>| -> Option<Input> {
-        let words: Vec<String> = list.iter().map(|token| token.as_u64().map(|id| id.to_string())).collect::<Option<_>>()?;
+        let words: Vec<String> =
+            list.iter().map(|token| token.as_u64().map(|id| id.to_string())).collect::<Option<_>>()?;
         Some(Input { tokens: words.len() as u64, text: words.join(" ") })
     };
     match input {

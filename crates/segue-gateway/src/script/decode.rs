@@ -9,7 +9,7 @@ use super::types::{About, Call, Kind, Reply, Rule, Script, What, When};
 
 /// The fields of which a reply has one.
 const KINDS: [&str; 8] = ["text", "json", "calls", "built_in", "status", "malformed", "drop", "hang"];
-const REPLY: [&str; 16] = [
+const REPLY: [&str; 17] = [
     "text",
     "json",
     "calls",
@@ -25,6 +25,7 @@ const REPLY: [&str; 16] = [
     "delay_seconds",
     "chunk_delay_seconds",
     "cut_after",
+    "stall_after",
     "times",
 ];
 /// Longer than any test waits.
@@ -45,7 +46,8 @@ pub(super) fn script(value: &Value, decoder: &mut Decoder<'_>) -> Option<Script>
         decoder.add(problem.help("write `script: 1`"));
     }
     let at = At::ROOT.key("rules");
-    let rules = decoder.list(&fields, "rules", Some("write each rule as `- when: …`")).into_iter().flatten().enumerate();
+    let rules =
+        decoder.list(&fields, "rules", Some("write each rule as `- when: …`")).into_iter().flatten().enumerate();
     let rules = rules.filter_map(|(index, item)| rule(item, &at.index(index), decoder)).collect();
     let at = At::ROOT.key("default");
     let default = fields.get("default").and_then(|value| reply(value, &at, Kind::Chat, None, decoder));
@@ -208,7 +210,7 @@ fn misplaced(fields: &Fields<'_>, kind: Option<&str>, asked: Kind, decoder: &mut
         }
     }
     if matches!(kind, Some("status" | "malformed" | "drop" | "hang")) {
-        for name in ["usage", "cut_after", "chunk_delay_seconds"] {
+        for name in ["usage", "cut_after", "stall_after", "chunk_delay_seconds"] {
             refuse(name, "it belongs to a reply that is an answer");
         }
     }
@@ -225,6 +227,7 @@ fn about(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> About {
         delay: seconds(fields, "delay_seconds", decoder).unwrap_or_default(),
         chunk_delay: seconds(fields, "chunk_delay_seconds", decoder).unwrap_or_default(),
         cut_after: decoder.whole(fields, "cut_after"),
+        stall_after: decoder.whole(fields, "stall_after"),
     }
 }
 

@@ -97,6 +97,7 @@ fn reply() -> Value {
             "delay_seconds": seconds,
             "chunk_delay_seconds": seconds,
             "cut_after": { "type": "integer", "minimum": 0, "description": "A stream breaks off after so many pieces, another body in its middle." },
+            "stall_after": { "type": "integer", "minimum": 0, "description": "A stream says no more after so many pieces, another body stops in its middle; neither ends." },
             "times": { "type": "integer", "minimum": 0 },
         },
     })

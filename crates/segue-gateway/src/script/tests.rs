@@ -125,6 +125,7 @@ rules:
       - { json: null }
       - { calls: [{ name: look, arguments: { at: sky } }, { name: wait }], times: 3 }
       - { cut_after: 2, chunk_delay_seconds: 1 }
+      - { text: x, stall_after: 4 }
       - { built_in: true }
       - { status: 429, retry_after: 2, message: slow, code: insufficient_quota }
       - { malformed: true }
@@ -140,16 +141,17 @@ rules:
     let What::Calls(calls) = &replies[2].what else { panic!("{:?}", replies[2]) };
     assert_eq!((calls[0].name.as_str(), calls[1].arguments.to_string().as_str()), ("look", "{}"));
     assert_eq!((replies[2].times, replies[3].about.cut_after), (Some(3), Some(2)));
-    assert_eq!((&replies[3].what, &replies[4].what), (&What::BuiltIn, &What::BuiltIn));
+    assert_eq!((&replies[3].what, &replies[5].what), (&What::BuiltIn, &What::BuiltIn));
+    assert_eq!(replies[4].about.stall_after, Some(4));
     let status = What::Status {
         status: 429,
         retry_after: Some(2.0),
         message: Some("slow".to_owned()),
         code: Some("insufficient_quota".to_owned()),
     };
-    assert_eq!(replies[5].what, status);
-    assert_eq!((&replies[6].what, &replies[8].what), (&What::Malformed(None), &What::Drop));
-    assert_eq!((&replies[9].what, replies[9].times), (&What::Hang, Some(0)));
+    assert_eq!(replies[6].what, status);
+    assert_eq!((&replies[7].what, &replies[9].what), (&What::Malformed(None), &What::Drop));
+    assert_eq!((&replies[10].what, replies[10].times), (&What::Hang, Some(0)));
 }
 
 #[test]
@@ -165,7 +167,12 @@ fn every_mistake_has_its_place_and_its_cure() {
         ("rules: [{ when: { modle: x }, reply: {} }]", "unknown-field", "/rules/0/when/modle", "did you mean `model`?"),
         ("rules: [{ when: { nth: 0 }, reply: {} }]", "wrong-type", "/rules/0/when/nth", "from 1"),
         ("rules: [{ when: { contains: [1] }, reply: {} }]", "wrong-type", "/rules/0/when/contains/0", "in quotes"),
-        ("rules: [{ when: { kind: chats }, reply: {} }]", "unknown-value", "/rules/0/when/kind", "did you mean `chat`?"),
+        (
+            "rules: [{ when: { kind: chats }, reply: {} }]",
+            "unknown-value",
+            "/rules/0/when/kind",
+            "did you mean `chat`?",
+        ),
         ("rules: [{ reply: { texts: x } }]", "unknown-field", "/rules/0/reply/texts", "did you mean `text`?"),
         ("default: { text: x, hang: true }", "misplaced-field", "/default/hang", "a reply is one thing"),
         ("default: { status: 200 }", "out-of-range", "/default/status", "400 to 599"),
@@ -177,7 +184,12 @@ fn every_mistake_has_its_place_and_its_cure() {
         ("default: { delay_seconds: -1 }", "out-of-range", "/default/delay_seconds", "from 0"),
         ("default: { calls: [] }", "out-of-range", "/default/calls", "no call"),
         ("default: { calls: [{}] }", "missing-field", "/default/calls/0/name", "a call needs `name`"),
-        ("default: { usage: { cached_input_tokens: 1 } }", "out-of-range", "/default/usage/cached_input_tokens", "part of"),
+        (
+            "default: { usage: { cached_input_tokens: 1 } }",
+            "out-of-range",
+            "/default/usage/cached_input_tokens",
+            "part of",
+        ),
         (
             "rules: [{ when: { kind: embeddings }, reply: { text: x } }]",
             "misplaced-field",
@@ -201,7 +213,10 @@ fn the_schema_takes_what_the_reader_takes() {
     for (text, is_right) in [
         ("rules: [{ when: { nth: [1, 2], contains: x }, reply: { status: 429, retry_after: 0.5 } }]", true),
         ("counters: run\ndefault: { json: null, usage: { input_tokens: 1 } }", true),
-        ("rules: [{ replies: [{ calls: [{ name: x }] }, { malformed: '<' }, { cut_after: 0 }] }]\nx-mine: 1", true),
+        (
+            "rules: [{ replies: [{ calls: [{ name: x }] }, { malformed: '<' }, { cut_after: 0 }, { stall_after: 1 }] }]\nx-mine: 1",
+            true,
+        ),
         ("rules: [{ when: {} }]", false),
         ("rules: [{ reply: { texts: x } }]", false),
         ("default: { status: 200 }", false),

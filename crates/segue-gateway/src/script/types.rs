@@ -102,6 +102,8 @@ pub(crate) struct About {
     pub(crate) chunk_delay: Duration,
     /// A stream breaks off after so many pieces, another body in its middle.
     pub(crate) cut_after: Option<u32>,
+    /// A stream says no more after so many pieces, another body stops in its middle; neither ends.
+    pub(crate) stall_after: Option<u32>,
 }
 
 /// A call of a tool.

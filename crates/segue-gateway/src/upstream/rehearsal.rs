@@ -53,7 +53,9 @@ impl Upstream for RehearsalModel {
             What::BuiltIn => question.built_in(),
             What::Text(text) => Ok(Said::Chat(Answer::Text(text, Finish::Stop))),
             What::Calls(calls) => Ok(Said::Chat(Answer::Calls(calls.into_iter().map(call).collect()))),
-            What::Status { status, retry_after, message, code } => return Ok(failure(status, retry_after, message, code)),
+            What::Status { status, retry_after, message, code } => {
+                return Ok(failure(status, retry_after, message, code));
+            }
             What::Malformed(body) => return Ok(malformed(&request, body)),
             What::Drop => return Err(UpstreamError::Broken("the script drops the connection".to_owned())),
             What::Hang => future::pending().await,
@@ -163,28 +165,42 @@ fn call(call: Call) -> ToolCall {
 
 fn plain(document: &Value, about: &About) -> UpstreamReply {
     let body = Bytes::from(document.to_string());
-    let pieces = match about.cut_after {
-        None => vec![Ok(body)],
-        Some(_) => vec![Ok(body.slice(..body.len() / 2)), Err(cut())],
+    let half = body.len() / 2;
+    let pieces = match (about.cut_after, about.stall_after) {
+        (None, None) => vec![body],
+        _ => vec![body.slice(..half), body.slice(half..)],
     };
-    reply(StatusCode::OK, JSON, stream::iter(pieces).boxed())
+    let kept = |given: Option<u32>| given.map(|_| 1);
+    reply(StatusCode::OK, JSON, in_weather(pieces, kept(about.cut_after), kept(about.stall_after)))
 }
 
 fn streamed(frames: Vec<Bytes>, about: &About) -> UpstreamReply {
-    let mut pieces: Vec<Result<Bytes, UpstreamError>> = frames.into_iter().map(Ok).collect();
-    if let Some(kept) = about.cut_after {
-        // Never after the end: what is cut is not whole.
-        pieces.truncate((kept as usize).min(pieces.len().saturating_sub(1)));
-        pieces.push(Err(cut()));
-    }
     let pause = about.chunk_delay;
-    let body = stream::iter(pieces).then(move |piece| async move {
+    let pieces = in_weather(frames, about.cut_after, about.stall_after).then(move |piece| async move {
         if pause > Duration::ZERO {
             tokio::time::sleep(pause).await;
         }
         piece
     });
-    reply(StatusCode::OK, sse::CONTENT_TYPE, body.boxed())
+    reply(StatusCode::OK, sse::CONTENT_TYPE, pieces.boxed())
+}
+
+/// The pieces of a body, up to where it breaks off or stands still.
+fn in_weather(mut pieces: Vec<Bytes>, cut_after: Option<u32>, stall_after: Option<u32>) -> BodyStream {
+    // Never after the end: what is cut is not whole.
+    let last = pieces.len().saturating_sub(1);
+    let kept = |given: u32| (given as usize).min(last);
+    match (cut_after, stall_after) {
+        (Some(given), _) => {
+            pieces.truncate(kept(given));
+            stream::iter(pieces.into_iter().map(Ok).chain([Err(cut())])).boxed()
+        }
+        (None, Some(given)) => {
+            pieces.truncate(kept(given));
+            stream::iter(pieces.into_iter().map(Ok)).chain(stream::pending()).boxed()
+        }
+        (None, None) => stream::iter(pieces.into_iter().map(Ok)).boxed(),
+    }
 }
 
 fn cut() -> UpstreamError {
