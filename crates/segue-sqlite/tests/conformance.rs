@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use segue_core::ports::{CheckpointStore, RunStore};
+use segue_core::ports::{CheckpointStore, ModelJournal, RunStore};
 use segue_sqlite::{SqliteOptions, SqliteStore};
-use segue_testkit::conformance::{checkpoints::Threads, run_store::Database};
+use segue_testkit::conformance::{checkpoints::Threads, model_journal::Calls, run_store::Database};
 use tempfile::TempDir;
 
 struct File(TempDir);
@@ -22,6 +22,14 @@ impl Threads for File {
     }
 }
 
+impl Calls for File {
+    fn open(&self) -> (Arc<dyn RunStore>, Arc<dyn ModelJournal>) {
+        let store = SqliteStore::open(&self.0.path().join("segue.db"), SqliteOptions::default()).unwrap();
+        let store = Arc::new(store);
+        (store.clone(), store)
+    }
+}
+
 fn fresh() -> File {
     File(tempfile::tempdir().unwrap())
 }
@@ -32,4 +40,10 @@ mod checkpoints {
     use super::fresh;
 
     segue_testkit::checkpoint_store_suite!(fresh);
+}
+
+mod model_journal {
+    use super::fresh;
+
+    segue_testkit::model_journal_suite!(fresh);
 }

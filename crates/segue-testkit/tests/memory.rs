@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use segue_core::{
     memory::{MemoryBus, MemoryStore},
-    ports::{CheckpointStore, EventBus, RunStore},
+    ports::{CheckpointStore, EventBus, ModelJournal, RunStore},
 };
-use segue_testkit::conformance::{checkpoints::Threads, now, run_store::Database};
+use segue_testkit::conformance::{checkpoints::Threads, model_journal::Calls, now, run_store::Database};
 
 struct Memory(MemoryStore);
 
@@ -19,6 +19,12 @@ impl Database for Memory {
 impl Threads for Memory {
     fn open(&self) -> Arc<dyn CheckpointStore> {
         Arc::new(self.0.clone())
+    }
+}
+
+impl Calls for Memory {
+    fn open(&self) -> (Arc<dyn RunStore>, Arc<dyn ModelJournal>) {
+        (Arc::new(self.0.clone()), Arc::new(self.0.clone()))
     }
 }
 
@@ -35,6 +41,12 @@ mod store {
         use super::fresh;
 
         segue_testkit::checkpoint_store_suite!(fresh);
+    }
+
+    mod model_journal {
+        use super::fresh;
+
+        segue_testkit::model_journal_suite!(fresh);
     }
 }
 
