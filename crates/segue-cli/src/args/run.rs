@@ -31,7 +31,8 @@ pub(crate) struct StartArgs {
 impl StartArgs {
     /// What is started; none if nothing is named.
     pub(crate) fn workflow(&self) -> Option<&str> {
-        self.workflow.as_deref().or(self.rehearse.as_ref()?.as_deref())
+        let alone = || self.rehearse.as_ref().and_then(Option::as_deref);
+        self.workflow.as_deref().or_else(alone)
     }
 
     /// Is it a rehearsal?
@@ -41,8 +42,8 @@ impl StartArgs {
 
     /// The rehearsal's script. In `--rehearse workflow.yaml` the only name is the workflow's.
     pub(crate) fn script(&self) -> Option<&str> {
-        self.workflow.as_ref()?;
-        self.rehearse.as_ref()?.as_deref()
+        let given = self.rehearse.as_ref().and_then(Option::as_deref);
+        given.filter(|_| self.workflow.is_some())
     }
 }
 
