@@ -190,6 +190,19 @@ fn approval_asks_before_it_sends() {
 }
 
 #[test]
+fn crew_approval_asks_in_the_middle_of_a_crew() {
+    let example = Example::new("crew_approval");
+    let asked = example.run(&["--rehearse", "--no-wait"]);
+    assert_eq!(asked.code, 6, "{asked:#?}");
+    let again = example.segue(&["approve", "@last", "--form", "answer=shorter, and more friendly", "--json"]);
+    assert_eq!(again.code, 6, "{again:#?}");
+    let document = example.succeeded(&example.segue(&["approve", "@last", "--form", "answer=ok", "--json"]));
+    assert!(document["outputs"]["letter"].is_string(), "{document:#}");
+    assert_eq!(document["usage"]["model_calls"], 3, "two drafts and a proof, each once: {document:#}");
+    assert_eq!(document["tasks"]["letter"]["attempts"], 3);
+}
+
+#[test]
 fn sub_workflow_ships_each_order_in_a_run_of_its_own() {
     let example = Example::new("sub_workflow");
     let document = example.succeeded(&example.run(&[]));
@@ -226,6 +239,17 @@ fn finally_runs_however_it_goes() {
     assert!(!Path::new(folder.trim_matches(|c| c != '/' && !char::is_alphanumeric(c))).exists(), "{folder}");
 }
 
+#[test]
+fn weather_is_survived() {
+    let script = examples().join("weather/script.yaml");
+    let document = run_example("weather", &["--rehearse", script.to_str().unwrap()]);
+    let attempts =
+        ["facts", "draft", "polish", "rate"].map(|task| document["tasks"][task]["attempts"].as_u64().unwrap());
+    assert_eq!(attempts, [1, 2, 2, 3], "{document:#}");
+    assert_eq!(document["outputs"]["grade"], 8);
+    assert!(document["outputs"]["article"].as_str().unwrap().ends_with("look after themselves."), "{document:#}");
+}
+
 /// What `segue init` writes, run as its last line says.
 #[test]
 fn templates_run_as_they_are() {
@@ -244,6 +268,7 @@ fn no_example_is_without_a_test() {
     let known = [
         "approval",
         "branch",
+        "crew_approval",
         "crew_project",
         "etl",
         "finally",
@@ -253,6 +278,7 @@ fn no_example_is_without_a_test() {
         "parallel",
         "sub_workflow",
         "wait",
+        "weather",
     ];
     let mut found: Vec<String> =
         fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -54,6 +54,24 @@ fn every_workflow_of_the_guides_is_valid() {
     }
 }
 
+/// A block that begins with ```` ```yaml script ```` is the script of a rehearsal.
+#[test]
+fn every_script_of_the_guides_can_be_followed() {
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides");
+    let mut followed = 0;
+    for path in fs::read_dir(guides).unwrap().map(|entry| entry.unwrap().path()) {
+        for block in fs::read_to_string(&path).unwrap().split("```yaml script\n").skip(1) {
+            let place = Place::new();
+            place.write("script.yaml", block.split_once("\n```").unwrap().0);
+            place.write("workflow.yaml", "id: w\nnodes: [{ id: a, task: pass }]\n");
+            let ran = place.segue(&["run", "workflow.yaml", "--rehearse", "script.yaml"]);
+            assert_eq!(ran.code, 0, "{}: {ran:#?}", path.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 0);
+}
+
 /// What a workflow needs that has params without a default.
 const INPUTS: [(&str, &str); 4] = [
     ("params.topic }}", "topic=rivers"),
@@ -68,7 +86,7 @@ fn workflows_that_need_nothing_end_well() {
     let mut ended = 0;
     for block in &all {
         let Block { page, name, text } = block;
-        let asks_a_model = text.contains("crewai.") || text.contains("prompt:");
+        let asks_a_model = ["crewai.", "llm.chat", "prompt:"].iter().any(|what| text.contains(what));
         // A person, a signal, a secret of the environment, a workflow in another file.
         let needs = ["approval:", "event:", "$secret", "workflow: {", "curl"];
         if asks_a_model || needs.iter().any(|what| text.contains(what)) {
