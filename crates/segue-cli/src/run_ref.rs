@@ -58,6 +58,14 @@ pub(crate) fn looks_like_an_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
+/// What a command takes for the run: [`short`], or all of its id where another run of the store shares that beginning, as
+/// children that were started at once do.
+pub(crate) async fn unique(store: &dyn RunStore, run: RunId) -> Outcome<String> {
+    let short = short(run);
+    let filter = RunFilter { id_prefix: Some(short.clone()), limit: 2, ..RunFilter::default() };
+    Ok(if store.list_runs(filter).await?.len() > 1 { run.to_string() } else { short })
+}
+
 /// The part of a run's id that people type. Ids of one second share their first eight digits, so it is longer.
 pub(crate) fn short(run: RunId) -> String {
     run.to_string()[..13].to_owned()

@@ -193,28 +193,54 @@ fn several_questions_must_be_told_apart() {
     assert!(ran.code == 10 && ran.stderr.contains("nothing in run"), "{ran:#?}");
 }
 
-/// What comes by itself is waited for; with `--no-wait` the time for an answer is not.
+/// Times and retries come by themselves and are waited for; people and signals are not, whether or not their time ends.
 #[test]
 fn times_are_waited_for_and_people_are_not() {
     let place = Place::new();
     place.write("time.yaml", "id: time\nnodes:\n  - { id: a, wait: { seconds: 0.3 } }\n");
     assert_eq!(place.segue(&["run", "time.yaml"]).code, 0);
     assert_eq!(place.segue(&["run", "time.yaml", "--no-wait"]).code, 0);
-    let document =
-        "id: due\nnodes:\n  - { id: a, timeout_seconds: 0.5, approval: { title: Go?, on_timeout: approve } }\n";
-    place.write("due.yaml", document);
-    let ran = place.segue(&["run", "due.yaml", "--json"]);
-    assert_eq!(ran.code, 0, "{ran:#?}");
-    assert_eq!(ran.document()["outputs"]["a"]["timed_out"], true);
-    place.write("later.yaml", &document.replace("0.5", "600"));
-    assert_eq!(place.segue(&["run", "later.yaml", "--no-wait"]).code, 6);
+    let retried = "id: retried\nnodes:\n  - id: a\n    task: process.run\n    retry_policy: { max_attempts: 3, initial_interval_seconds: 0.3, retry_on: [exit] }\n    inputs: { argv: [sh, -c, 'echo x >> tries; test $(wc -l < tries) = 2'] }\n";
+    place.write("retried.yaml", retried);
+    assert_eq!(place.segue(&["run", "retried.yaml", "--no-wait"]).code, 0);
+
+    for (kind, work) in
+        [("question", "approval: { title: Go?, on_timeout: approve }"), ("event", "wait: { event: paid }")]
+    {
+        let file = format!("{kind}.yaml");
+        place.write(&file, &format!("id: {kind}\nnodes:\n  - {{ id: a, timeout_seconds: 604800, {work} }}\n"));
+        for given in [&[][..], &["--no-wait"], &["--rehearse"], &["--json"]] {
+            let ran = place.segue(&[&["run", file.as_str()], given].concat());
+            assert_eq!(ran.code, 6, "{kind} {given:?}: {ran:#?}");
+            for part in ["    segue ", " (UTC)\n", "when the time for one has passed: segue resume "] {
+                assert!(ran.stderr.contains(part), "`{part}` is missing: {ran:#?}");
+            }
+        }
+        assert_eq!(place.segue(&["resume", "@last"]).code, 6);
+    }
 
     // Once the time has come, only the event is left to wait for.
     let document = "id: both\nnodes:\n  - { id: a, wait: { seconds: 0.3 } }\n  - { id: b, timeout_seconds: 600, wait: { event: paid } }\n";
     place.write("both.yaml", document);
-    let ran = place.segue(&["run", "both.yaml", "--no-wait", "--json"]);
+    let ran = place.segue(&["run", "both.yaml", "--json"]);
     assert_eq!(ran.code, 6, "{ran:#?}");
     assert_eq!(ran.document()["tasks"]["a"]["status"], "SUCCEEDED");
+}
+
+/// The time for an answer may pass while no process is there; whoever comes next sees to it.
+#[test]
+fn the_end_of_the_time_for_an_answer_comes_with_the_next_command() {
+    let place = Place::new();
+    let document =
+        "id: due\nnodes:\n  - { id: a, timeout_seconds: 0.5, approval: { title: Go?, on_timeout: approve } }\n";
+    place.write("due.yaml", document);
+    assert_eq!(place.segue(&["run", "due.yaml"]).code, 6);
+    let ran = until("its time has passed", || {
+        let ran = place.segue(&["resume", "@last", "--json"]);
+        (ran.code != 6).then_some(ran)
+    });
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(ran.document()["outputs"]["a"]["timed_out"], true);
 }
 
 /// A question in a child run: the parent says whose it is, and an answer there moves both.

@@ -207,7 +207,7 @@ pub(crate) struct RerunArgs {
     /// This task and what comes after it runs again; may be given more than once. Without it: what has not succeeded
     #[arg(long, value_name = "TASK")]
     pub(crate) from: Vec<String>,
-    /// Do not wait for people: leave when only an answer can move the run on (exit code 6)
+    /// Do not wait for people: leave when only an answer can move the run on (exit code 6). Without a terminal it is so anyway
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// One JSON document on stdout; no progress

@@ -24,7 +24,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     inputs,
-    render::{document, text::second},
+    render::{document, text::second, waits},
     run_ref::{self, short},
     signals::Signals,
     terminal,
@@ -76,6 +76,7 @@ async fn decide(args: AnswerArgs, settings: Settings, decision: Decision) -> Out
     if !args.form.is_empty() {
         let fields = match &asked {
             Some(Waiting::Approval { form, .. }) => form.clone(),
+            Some(Waiting::Question { question, .. }) => waits::fields(question),
             _ => Map::new(),
         };
         data["form"] = Value::Object(inputs::of_form(&fields, &args.form)?);
@@ -228,6 +229,9 @@ fn misfit(to: &str, asked: Option<&Waiting>, problems: &[Diagnostic]) -> Failure
         if !approvers.is_empty() {
             failure = failure.help(format!("--by is one of {}", approvers.join(", ")));
         }
+    }
+    if let Some(Waiting::Question { question, .. }) = asked {
+        failure = question.items.iter().fold(failure, |failure, item| failure.help(format!("--form {}=…", item.id)));
     }
     failure.details(json!(problems))
 }

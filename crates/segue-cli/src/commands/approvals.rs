@@ -1,5 +1,7 @@
 //! `segue approvals …`: what waits for somebody.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use segue_core::{
     event::Waiting,
     ids::RunId,
@@ -18,7 +20,7 @@ use crate::{
         text::{harmless, one_line, second, span, value},
         waits,
     },
-    run_ref::{self, short},
+    run_ref::{self, short, unique},
     terminal::{self, Paint},
     wiring,
 };
@@ -35,19 +37,28 @@ pub(super) async fn approvals(command: ApprovalsCommand, settings: Settings) -> 
 
 async fn list(args: ApprovalsListArgs, settings: Settings) -> Outcome {
     // Where nothing has run yet nothing waits, and that is no error.
-    let mut tasks = match wiring::open_store(&settings) {
-        Ok(store) => {
-            let run = match &args.run {
-                Some(run) => Some(run_ref::resolve(&*store, run).await?),
-                None => None,
-            };
-            waiting(&*store, run).await?
-        }
-        Err(failure) if failure.exit == Exit::NotFound && args.run.is_none() => Vec::new(),
+    let store = match wiring::open_store(&settings) {
+        Ok(store) => Some(store),
+        Err(failure) if failure.exit == Exit::NotFound && args.run.is_none() => None,
         Err(failure) => return Err(failure),
     };
-    let all = tasks.len();
-    tasks.truncate(if args.limit == 0 { usize::MAX } else { args.limit });
+    let mut tasks = Vec::new();
+    let mut names = BTreeMap::new();
+    let mut all = 0;
+    if let Some(store) = &store {
+        let run = match &args.run {
+            Some(run) => Some(run_ref::resolve(&**store, run).await?),
+            None => None,
+        };
+        tasks = waiting(&**store, run).await?;
+        all = tasks.len();
+        tasks.truncate(if args.limit == 0 { usize::MAX } else { args.limit });
+        for task in &tasks {
+            if let Entry::Vacant(unnamed) = names.entry(task.run_id) {
+                unnamed.insert(unique(&**store, task.run_id).await?);
+            }
+        }
+    }
     if args.json {
         let items: Vec<Value> = tasks.iter().map(as_json).collect();
         terminal::print(json!({ "items": items }).to_string());
@@ -59,7 +70,7 @@ async fn list(args: ApprovalsListArgs, settings: Settings) -> Outcome {
         let mut rows = vec![head.map(|name| Cell::painted(paint.dim(name), name))];
         rows.extend(tasks.iter().map(|task| {
             [
-                Cell::new(short(task.run_id)),
+                Cell::new(names[&task.run_id].as_str()),
                 Cell::new(task.task_id.as_str()),
                 Cell::new(one_line(&waits::what(&task.waiting), QUESTION_CHARS_MAX)),
                 Cell::new(span(now().since(task.since))),
@@ -78,7 +89,11 @@ async fn list(args: ApprovalsListArgs, settings: Settings) -> Outcome {
 async fn show(args: ApprovalsShowArgs, settings: Settings) -> Outcome {
     let store = wiring::open_store(&settings)?;
     let task = find(&*store, &args.question).await?;
-    terminal::print(if args.json { as_json(&task).to_string() } else { for_people(&task, Paint::stdout()) });
+    terminal::print(if args.json {
+        as_json(&task).to_string()
+    } else {
+        for_people(&task, &unique(&*store, task.run_id).await?, Paint::stdout())
+    });
     Ok(Exit::Ok)
 }
 
@@ -153,11 +168,11 @@ fn as_json(task: &WaitingTask) -> Value {
         "task_id": task.task_id,
         "since": task.since,
         "waiting": task.waiting,
-        "command": waits::command(task.run_id, task.task_id.as_str(), &task.waiting),
+        "command": waits::command(&task.run_id.to_string(), task.task_id.as_str(), &task.waiting),
     })
 }
 
-fn for_people(task: &WaitingTask, paint: Paint) -> String {
+fn for_people(task: &WaitingTask, run: &str, paint: Paint) -> String {
     let mut lines = Vec::new();
     match &task.waiting {
         Waiting::Approval { title, message, form, approvers, .. } => {
@@ -176,13 +191,23 @@ fn for_people(task: &WaitingTask, paint: Paint) -> String {
             lines.push(format!("\n{}: {}", error.kind, harmless(&error.message)));
             lines.extend(error.detail.iter().map(value));
         }
+        Waiting::Question { question, .. } => {
+            lines.push(paint.bold(&harmless(question.prompt.trim())));
+            for item in &question.items {
+                if !item.value.is_null() {
+                    lines.push(format!("\n{}", paint.bold(&format!("{}:", harmless(&item.id)))));
+                    lines.push(value(&item.value));
+                }
+                lines.extend(item.schema.iter().map(|schema| format!("answered by: {schema}")));
+            }
+        }
         other => lines.push(paint.bold(&harmless(&waits::what(other)))),
     }
     lines.push(String::new());
     lines.push(format!("task {} of run {} ({})", task.task_id, task.run_id, task.workflow_id));
     let due = task.waiting.due().map_or(String::new(), |due| format!(", until {} (UTC)", second(due)));
     lines.push(format!("waits since {} (UTC){due}", second(task.since)));
-    if let Some(command) = waits::choice(task.run_id, task.task_id.as_str(), &task.waiting) {
+    if let Some(command) = waits::choice(run, task.task_id.as_str(), &task.waiting) {
         lines.push(format!("\n{} {command}", paint.help("answer with:")));
     }
     lines.join("\n")

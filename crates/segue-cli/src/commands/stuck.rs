@@ -7,7 +7,7 @@ use segue_core::{event::Waiting, ids::RunId, ports::RunStore, status::Status, ti
 use crate::{
     failure::Outcome,
     render::{text::harmless, waits},
-    run_ref::short,
+    run_ref::{short, unique},
 };
 
 /// What a run may wait for before nobody here waits with it.
@@ -15,29 +15,23 @@ use crate::{
 pub(super) enum Patience {
     /// Anything.
     Endless,
-    /// What comes by itself: a time, a child run, the end of the time for an answer.
+    /// What comes by itself: a time, a child run. Not a person or a signal, even where the time for an answer ends: that
+    /// may be in a week.
     WhileItMoves,
-    /// The same, but not for the end of the time for an answer.
-    WhileItWorks,
 }
 
 impl Patience {
     /// A person at a terminal can answer, and so is waited for.
     pub(super) fn suitable(no_wait: bool) -> Self {
-        match (no_wait, std::io::stdin().is_terminal()) {
-            (true, _) => Self::WhileItWorks,
-            (false, true) => Self::Endless,
-            (false, false) => Self::WhileItMoves,
-        }
+        if no_wait || !std::io::stdin().is_terminal() { Self::WhileItMoves } else { Self::Endless }
     }
 
     /// Will what is waited for come without anybody's help?
     fn outlasts(self, waiting: &Waiting, now: Timestamp) -> bool {
         match (self, waiting) {
             (Self::Endless, _) | (_, Waiting::Time { .. } | Waiting::Child { .. }) => true,
-            (Self::WhileItMoves, waiting) => waiting.due().is_some(),
             // What is due already happens as soon as an engine looks.
-            (Self::WhileItWorks, waiting) => waiting.due().is_some_and(|due| due <= now),
+            (Self::WhileItMoves, waiting) => waiting.due().is_some_and(|due| due <= now),
         }
     }
 }
@@ -46,18 +40,25 @@ impl Patience {
 pub(super) async fn questions(store: &dyn RunStore, run: RunId) -> Outcome<String> {
     let mut lines = vec![format!("run {} waits for somebody:", short(run))];
     let mut open = vec![run];
+    let mut ends = false;
     while let Some(run) = open.pop() {
+        let name = unique(store, run).await?;
         for task in store.list_waiting(Some(run), 0).await? {
             if let Waiting::Child { run_id, .. } = task.waiting {
                 open.push(run_id);
             }
-            if let Some(command) = waits::choice(run, task.task_id.as_str(), &task.waiting) {
+            ends |= task.waiting.due().is_some();
+            if let Some(command) = waits::choice(&name, task.task_id.as_str(), &task.waiting) {
                 let what = harmless(&waits::what(&task.waiting));
                 lines.push(format!("  {} waits for {what}\n    {command}", task.task_id));
             }
         }
     }
-    lines.push("the run is kept; an answer goes on with it".to_owned());
+    let without = match ends {
+        true => format!("; when the time for one has passed: segue resume {}", short(run)),
+        false => String::new(),
+    };
+    lines.push(format!("the run is kept; an answer goes on with it{without}"));
     Ok(lines.join("\n"))
 }
 

@@ -9,6 +9,7 @@ use crate::{
         text::{count, grouped, harmless, one_line, span},
         waits,
     },
+    run_ref::short,
     terminal::Paint,
 };
 
@@ -97,7 +98,8 @@ impl Canvas<'_> {
     /// What waits for somebody, and how to answer it: at most `most` lines.
     fn questions(&self, most: usize) -> Vec<String> {
         let Some(run) = self.view.run.filter(|_| !self.view.status.is_terminal()) else { return Vec::new() };
-        let commands = |(task, waiting): (&String, _)| waits::choice(run, task, waiting);
+        let run = short(run);
+        let commands = |(task, waiting): (&String, _)| waits::choice(&run, task, waiting);
         let mut lines: Vec<String> = self.view.waiting.iter().filter_map(commands).take(most + 1).collect();
         let all = self.view.waiting.values().filter(|waiting| waits::is_for_somebody(waiting)).count();
         if all > most {

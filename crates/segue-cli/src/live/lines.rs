@@ -9,6 +9,7 @@ use super::RunView;
 use crate::{
     graph::Address,
     render::{event_line, waits},
+    run_ref::short,
     terminal::Paint,
 };
 
@@ -53,7 +54,7 @@ impl EventLines {
         let mut lines = vec![event_line::of(event, paint)];
         if let Some(task) = &event.task_id
             && let Some(waiting) = view.waiting.get(task.as_str()).filter(|_| event.name == "task.waiting")
-            && let Some(command) = waits::choice(event.run_id, task.as_str(), waiting)
+            && let Some(command) = waits::choice(&short(event.run_id), task.as_str(), waiting)
         {
             lines.push(format!("{:14}{} {command}", "", paint.help("answer with:")));
         }

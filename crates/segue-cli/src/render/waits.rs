@@ -1,8 +1,18 @@
 //! What a waiting task waits for, and the commands that answer it.
 
-use segue_core::{event::Waiting, ids::RunId};
+use segue_core::{
+    event::Waiting,
+    question::{Question, QuestionItem},
+};
+use serde_json::{Map, Value};
 
-use crate::{render::text::second, run_ref::short};
+use crate::render::text::second;
+
+/// What is asked as fields of a form, as far as a shell needs to know them.
+pub(crate) fn fields(question: &Question) -> Map<String, Value> {
+    let schema = |item: &QuestionItem| item.schema.clone().unwrap_or_default();
+    question.items.iter().map(|item| (item.id.clone(), schema(item))).collect()
+}
 
 /// In a few words: `an answer: "May it go out?"`, `the event paid`, `12:30:00 (UTC)`.
 pub(crate) fn what(waiting: &Waiting) -> String {
@@ -13,15 +23,14 @@ pub(crate) fn what(waiting: &Waiting) -> String {
         Waiting::Approval { title, due, .. } => format!("an answer: \"{title}\"{}", until(due)),
         Waiting::Time { due } => format!("{} (UTC)", second(*due)),
         Waiting::Event { event, due } => format!("the event {event}{}", until(due)),
-        Waiting::Child { run_id, workflow_id, .. } => format!("run {} of {workflow_id}", short(*run_id)),
+        Waiting::Child { run_id, workflow_id, .. } => format!("run {run_id} of {workflow_id}"),
         Waiting::Failure { error, .. } => format!("a decision: {}: {}", error.kind, error.message),
         Waiting::Question { question, .. } => format!("an answer: \"{}\"", first_line(&question.prompt)),
     }
 }
 
-/// The command that brings what is waited for, where one can.
-pub(crate) fn command(run: RunId, task: &str, waiting: &Waiting) -> Option<String> {
-    let run = short(run);
+/// The command that brings what is waited for, where one can; `run` is named as a command takes it.
+pub(crate) fn command(run: &str, task: &str, waiting: &Waiting) -> Option<String> {
     match waiting {
         Waiting::Approval { form, .. } => {
             let form: String = form.keys().map(|name| format!(" --form {name}=…")).collect();
@@ -38,10 +47,11 @@ pub(crate) fn command(run: RunId, task: &str, waiting: &Waiting) -> Option<Strin
 }
 
 /// The same, with what else could be answered.
-pub(crate) fn choice(run: RunId, task: &str, waiting: &Waiting) -> Option<String> {
+pub(crate) fn choice(run: &str, task: &str, waiting: &Waiting) -> Option<String> {
     let command = command(run, task, waiting)?;
     Some(match waiting {
         Waiting::Approval { .. } => format!("{command}   (or: segue reject)"),
+        Waiting::Question { .. } => format!("{command}   (segue reject lets it fail)"),
         Waiting::Failure { .. } => format!("{command}   (tries again; segue reject lets it fail)"),
         _ => command,
     })
@@ -76,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    const RUN: RunId = RunId::from_bytes([7; 16]);
+    const RUN: &str = "07070707-0707";
 
     #[test]
     fn each_kind_says_what_it_waits_for_and_how_to_answer() {

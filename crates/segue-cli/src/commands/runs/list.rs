@@ -1,5 +1,7 @@
 //! `segue runs list`
 
+use std::collections::BTreeMap;
+
 use segue_core::{
     ids::WorkflowId,
     ports::{RunFilter, RunRow},
@@ -60,11 +62,20 @@ pub(super) async fn list(args: ListArgs, settings: Settings) -> Outcome {
 fn overview(rows: &[RunRow], paint: Paint) -> String {
     let head = ["RUN", "WORKFLOW", "STATUS", "TASKS", "TOKENS", "CREATED (UTC)", "TOOK"];
     let mut lines = vec![head.map(|name| Cell::painted(paint.dim(name), name))];
-    lines.extend(rows.iter().map(|row| line(row, paint)));
+    let mut sharing: BTreeMap<String, u32> = BTreeMap::new();
+    for row in rows {
+        *sharing.entry(short(row.run_id)).or_default() += 1;
+    }
+    lines.extend(rows.iter().map(|row| {
+        let short = short(row.run_id);
+        // Child runs that were started at once share more than people type.
+        let name = if sharing[&short] > 1 { row.run_id.to_string() } else { short };
+        line(row, name, paint)
+    }));
     table(&lines)
 }
 
-fn line(row: &RunRow, paint: Paint) -> [Cell; 7] {
+fn line(row: &RunRow, name: String, paint: Paint) -> [Cell; 7] {
     let created = row.created_at.to_string();
     let took = match (row.started_at, row.finished_at) {
         (Some(started), Some(finished)) => span(finished.since(started)),
@@ -72,7 +83,7 @@ fn line(row: &RunRow, paint: Paint) -> [Cell; 7] {
     };
     let status = if row.cancelling && !row.status.is_terminal() { "CANCELLING" } else { row.status.as_str() };
     [
-        Cell::new(short(row.run_id)),
+        Cell::new(name),
         // A child run belongs to another one in the list.
         Cell::new(match row.parent {
             Some(parent) => format!("{} (of {})", row.workflow_id, short(parent)),

@@ -187,15 +187,15 @@ impl Overview<'_> {
 
     /// What waits for somebody, and the commands that answer it.
     fn questions(&self) -> Vec<String> {
-        let run = self.document.run_id;
-        let commands = self.view.waiting.iter().filter_map(|(task, waiting)| waits::choice(run, task, waiting));
+        let run = short(self.document.run_id);
+        let commands = self.view.waiting.iter().filter_map(|(task, waiting)| waits::choice(&run, task, waiting));
         let mut lines: Vec<String> = commands
             .take(PARTS_MAX + 1)
             .map(|command| format!("{} {command}", self.paint.help("answer with:")))
             .collect();
         if lines.len() > PARTS_MAX {
             lines.truncate(PARTS_MAX);
-            lines.push(format!("… and more: segue approvals list --run {}", short(run)));
+            lines.push(format!("… and more: segue approvals list --run {run}"));
         }
         lines
     }
