@@ -3,10 +3,12 @@
 //! * [`sim`]: random workflows against a hostile world; a failing seed replays. [`auditor`]: judges a run by its log alone.
 //! * [`conformance`]: one suite a port, run by every implementation of it.
 //! * [`provider`]: a stub of a model provider, scripted and observed. [`http`]: the least of a client, for servers.
-//! * [`web`]: a small HTTP server that answers as a test tells it. [`langgraph_server`]: one that speaks as LangGraph's does.
+//! * [`web`]: a small HTTP server that answers as a test tells it. [`langgraph_server`], [`crewai_server`]: those that speak as
+//!   LangGraph's and CrewAI's do.
 
 pub mod auditor;
 pub mod conformance;
+pub mod crewai_server;
 pub mod http;
 pub mod langgraph_server;
 pub mod provider;
