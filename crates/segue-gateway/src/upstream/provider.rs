@@ -1,6 +1,6 @@
 //! A model provider, asked over HTTP.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
 use axum::http::{HeaderValue, header};
@@ -25,7 +25,9 @@ pub(crate) struct Provider {
     base_url: String,
     key: Option<String>,
     authorization: Option<HeaderValue>,
-    client: reqwest::Client,
+    proxy: Option<reqwest::Proxy>,
+    /// Made for the first call: the certificates of the system are read for it.
+    client: OnceLock<reqwest::Client>,
 }
 
 impl Provider {
@@ -36,18 +38,7 @@ impl Provider {
         if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
             return Err(bad("`base_url` is an http(s) address without a user or a password".to_owned()));
         }
-        let mut client = reqwest::Client::builder()
-            // A key goes where it was meant to go, and nowhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(SILENCE_MAX)
-            .pool_idle_timeout(IDLE_TIMEOUT);
-        if let Some(proxy) = &options.proxy {
-            client = client.proxy(reqwest::Proxy::all(proxy).map_err(|_| bad("`proxy` is no address".to_owned()))?);
-        }
+        let proxy = options.proxy.as_ref().map(reqwest::Proxy::all).transpose();
         let key = match &options.key {
             ProviderKey::Given(key) => Some(key.trim().to_owned()),
             ProviderKey::None | ProviderKey::Missing(_) => None,
@@ -66,8 +57,29 @@ impl Provider {
             base_url: options.base_url.trim_end_matches('/').to_owned(),
             key,
             authorization,
-            client: client.build().map_err(|error| bad(told(&error)))?,
+            proxy: proxy.map_err(|_| bad("`proxy` is no address".to_owned()))?,
+            client: OnceLock::new(),
         })
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, UpstreamError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let mut client = reqwest::Client::builder()
+            // A key goes where it was meant to go, and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(SILENCE_MAX)
+            .pool_idle_timeout(IDLE_TIMEOUT);
+        if let Some(proxy) = &self.proxy {
+            client = client.proxy(proxy.clone());
+        }
+        let client = client.build().map_err(|error| UpstreamError::Connect(told(&error)))?;
+        Ok(self.client.get_or_init(|| client))
     }
 }
 
@@ -84,7 +96,7 @@ impl Upstream for Provider {
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        let reply = self.client.post(url).headers(headers).body(request.body).send().await.map_err(understood)?;
+        let reply = self.client()?.post(url).headers(headers).body(request.body).send().await.map_err(understood)?;
         Ok(UpstreamReply {
             status: reply.status(),
             headers: reply.headers().clone(),
