@@ -78,6 +78,27 @@ fn a_small_run_is_shown_whole() {
     );
 }
 
+/// What a worker or the gateway says along the way is an estimate; what counts is what the attempt has come to.
+#[test]
+fn tokens_are_those_of_the_outcome_even_if_that_is_less() {
+    let mut view = view(chain(1));
+    view.apply(&event(3, "task.started", Some("t0"), json!({})));
+    let call = |tokens: u64, replayed: bool| Envelope {
+        transient: true,
+        ..event(
+            4,
+            "model.call",
+            Some("t0"),
+            json!({"model": "m", "outcome": "answered", "input_tokens": tokens, "replayed": replayed}),
+        )
+    };
+    view.apply(&call(30, false));
+    view.apply(&call(70, true));
+    assert_eq!(shown(&view, 4)[0], "RUNNING A chain  0/1 done · 2.0 s · 30 tokens");
+    view.apply(&event(5, "task.succeeded", Some("t0"), json!({"usage": {"input_tokens": 10}})));
+    assert_eq!(shown(&view, 6)[0], "RUNNING A chain  1/1 done · 4.0 s · 10 tokens");
+}
+
 #[test]
 fn a_large_run_fits_and_shows_what_matters() {
     let mut view = view(chain(10_000));

@@ -66,12 +66,13 @@ impl TaskView {
         self.iteration = None;
     }
 
-    /// Takes in an event that is about it, or about an iteration of it.
+    /// Takes in an event that is about it, or about an iteration of it. Until an attempt has ended its tokens are those of
+    /// the calls that were seen; then they are what it says, which may be less.
     pub(super) fn apply(&mut self, event: &Envelope, is_iteration: bool) {
         if event.transient {
             if self.status == Status::Running {
                 self.note = event_line::remark(event);
-                self.tokens_of_attempt += event_line::tokens(&event.data["usage"]);
+                self.tokens_of_attempt += tokens_of_call(event);
             }
             return;
         }
@@ -108,4 +109,10 @@ impl TaskView {
             self.note = format!("warning: {first}");
         }
     }
+}
+
+/// What a call of a model has consumed: the gateway says it, or, of a model that is asked past it, the worker.
+fn tokens_of_call(event: &Envelope) -> u64 {
+    let is_paid = event.name.as_str() == "model.call" && event.data["replayed"] != true;
+    if is_paid { event_line::tokens(&event.data) + event_line::tokens(&event.data["usage"]) } else { 0 }
 }

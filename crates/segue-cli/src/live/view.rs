@@ -238,11 +238,11 @@ impl RunView {
         let (node, index, before, tokens) = (task.node, task.index, task.status, task.tokens());
         let was = rank(task).map(|(rank, age)| (rank, age, lasting.to_owned()));
         change(task);
-        let (now, spent) = (task.status, task.tokens() - tokens);
+        let (now, spent) = (task.status, task.tokens());
         let is = rank(task).map(|(rank, age)| (rank, age, lasting.to_owned()));
-        self.tokens += spent;
+        self.tokens = self.tokens + spent - tokens;
         let view = &mut self.nodes[node];
-        view.tokens += spent;
+        view.tokens = view.tokens + spent - tokens;
         // A node's one task is its line.
         if view.task.as_deref() != Some(lasting) && was != is {
             if let Some(was) = was {

@@ -80,8 +80,12 @@ fn progress(data: &Value) -> String {
     if let Some(text) = ["message", "line", "text"].iter().find_map(|key| data[*key].as_str()) {
         return text.to_owned();
     }
-    let Some(kind) = data["kind"].as_str() else { return data.to_string() };
-    let mut text = kind.replace('_', " ");
+    let mut text = match (data["kind"].as_str(), data["outcome"].as_str()) {
+        (Some(kind), _) => kind.replace('_', " "),
+        // A call of a model, in the gateway's words.
+        (None, Some(outcome)) if data["model"].is_string() => format!("model call {outcome}"),
+        _ => return data.to_string(),
+    };
     let name = ["tool", "model", "task", "crew"].iter().find_map(|key| data[*key].as_str());
     if let Some(name) = name {
         text += &format!(": {name}");
@@ -89,7 +93,7 @@ fn progress(data: &Value) -> String {
     if let Some(agent) = data["agent"].as_str() {
         text += &format!(" ({})", agent.trim());
     }
-    match tokens(&data["usage"]) {
+    match tokens(&data["usage"]) + tokens(data) {
         0 => text,
         n => format!("{text}, {}", count(n, "token")),
     }
