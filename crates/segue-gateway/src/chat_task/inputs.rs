@@ -133,7 +133,11 @@ impl Problem {
         let name = self.name.replace('~', "~0").replace('/', "~1");
         let name = if name.is_empty() { name } else { format!("/{name}") };
         let code = if place == "hints" { "llm-hint" } else { "llm-input" };
-        Diagnostic::error(code, format!("{node}/{place}{below}{name}"), self.message)
+        let help = match place {
+            "hints" => "hints: { llm: { model, journal: off | crash | always, concurrency } }",
+            _ => "for example: inputs: { model: gpt-4o-mini, prompt: \"{{ params.question }}\" }",
+        };
+        Diagnostic::error(code, format!("{node}/{place}{below}{name}"), self.message).with_help(help)
     }
 }
 
@@ -219,7 +223,8 @@ pub(super) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
                 let wrong = OutputSchema::compile(schema).err().unwrap_or_default();
                 found.extend(wrong.into_iter().map(|wrong| {
                     let place = format!("{pointer}/inputs/schema{}", wrong.pointer);
-                    Diagnostic::error("llm-input", place, format!("`schema` is no JSON Schema: {}", wrong.message))
+                    let message = format!("`schema` is no JSON Schema: {}", wrong.message);
+                    Diagnostic::error("llm-input", place, message).with_help("correct the place shown")
                 }));
             }
         }

@@ -254,3 +254,7 @@ fn malformed(request: &UpstreamRequest, body: Option<String>) -> UpstreamReply {
         false => reply(StatusCode::OK, JSON, whole(body)),
     }
 }
+
+#[cfg(test)]
+#[path = "rehearsal_tests.rs"]
+mod tests;
