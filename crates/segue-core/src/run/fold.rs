@@ -159,6 +159,9 @@ impl Run {
                     impossible("attempts are counted one by one")
                 }
                 EventKind::LoopIterated { .. } if layer != Layer::Repeat => impossible("the task has no `repeat`"),
+                EventKind::LoopIterated { .. } if status == Status::Waiting => {
+                    impossible("the task waits for a decision")
+                }
                 EventKind::LoopIterated { iteration } if !self.is_next(ix, *iteration) => {
                     impossible("another iteration is due, or one still runs")
                 }
@@ -168,6 +171,9 @@ impl Run {
                 }
                 EventKind::TaskMapped { n } if !run_maps(self.state.verdicts.get(&ix), *n) => {
                     impossible("`foreach` has other items")
+                }
+                EventKind::TaskWaiting(waiting) if !waits_so(layer, &node.work, waiting) => {
+                    impossible("such a task does not wait so")
                 }
                 EventKind::TaskWaiting(Waiting::Child { .. } | Waiting::Question { .. })
                     if status != Status::Running =>
@@ -225,5 +231,14 @@ fn starts_so(layer: Layer, work: &Work, attempt: Option<u32>) -> bool {
         Work::Group(_) => attempt.is_none(),
         Work::Attempts | Work::Child(_) => attempt.is_some(),
         Work::Approval(_) | Work::Wait(_) => false,
+    }
+}
+
+/// Only an approval asks, and only a wait waits; what fails, asks or runs another workflow is another matter.
+fn waits_so(layer: Layer, work: &Work, waiting: &Waiting) -> bool {
+    match waiting {
+        Waiting::Approval { .. } => layer == Layer::Work && matches!(work, Work::Approval(_)),
+        Waiting::Time { .. } | Waiting::Event { .. } => layer == Layer::Work && matches!(work, Work::Wait(_)),
+        Waiting::Child { .. } | Waiting::Failure { .. } | Waiting::Question { .. } => true,
     }
 }

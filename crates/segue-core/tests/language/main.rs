@@ -5,6 +5,7 @@
 mod ending;
 mod parts;
 mod patterns;
+mod pauses;
 mod semantics;
 mod shapes;
 mod tables;

@@ -8,7 +8,7 @@ use segue_core::{
 };
 
 fn check(place: &str, text: &str) {
-    let handlers = ["pass", "process.run", "crewai.agent", "crewai.crew"].map(HandlerId::from).to_vec();
+    let handlers = ["pass", "process.run", "crewai.agent", "crewai.crew", "llm.chat"].map(HandlerId::from).to_vec();
     let options = CheckOptions { handlers, default_handler: Some(HandlerId::from("crewai.agent")) };
     assert_eq!(parse(text, Format::Yaml, &options).diagnostics, [], "{place}:\n{text}");
 }
