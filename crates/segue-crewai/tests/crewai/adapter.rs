@@ -23,6 +23,7 @@ use crate::common::{OnlyRehearsals, adapter, adapter_with, agent, failure, proje
 const VILLAINS: &str = r#"
 import ctypes, os, subprocess, sys, time
 from crewai import Agent, Crew, Task
+from crewai.flow.flow import Flow, start
 
 def _crew(description):
     agent = Agent(role="Tester", goal="Test", backstory="None")
@@ -75,6 +76,33 @@ def temporary():
     open(os.path.join(tempfile.gettempdir(), "left.lock"), "w").close()
     return good()
 
+class Tells(Flow):
+    @start()
+    def tell(self):
+        return [os.environ[name] for name in ("SEGUE_IDEMPOTENCY_KEY", "SEGUE_TASK_ID", "SEGUE_ATTEMPT_NUMBER")]
+
+class Large(Flow):
+    @start()
+    def give(self):
+        return "x" * (70 << 20)
+
+class Strange(Flow):
+    @start()
+    def give(self):
+        return object()
+
+class Blocks(Flow):
+    @start()
+    async def block(self):
+        print("ready", flush=True)
+        while True:
+            time.sleep(1000)
+
+class Ends(Flow):
+    @start()
+    def end(self):
+        os.kill(os.getpid(), 9)
+
 def environment():
     print("environment:", sorted(os.environ), flush=True)
     return good()
@@ -87,6 +115,11 @@ fn villains(mark: &str) -> tempfile::TempDir {
 
 fn crew(name: &str, folder: &tempfile::TempDir) -> Case {
     let case = Case::new("crewai.crew", json!({ "crew": format!("villains:{name}") }));
+    Case { base_dir: Some(folder.path().to_owned()), ..case }
+}
+
+fn flow(name: &str, folder: &tempfile::TempDir) -> Case {
+    let case = Case::new("crewai.flow", json!({ "flow": format!("villains:{name}") }));
     Case { base_dir: Some(folder.path().to_owned()), ..case }
 }
 
@@ -124,14 +157,23 @@ async fn keeps_every_promise_of_an_adapter() {
             (agent("case-dropped"), ErrorKind::Connection),
             (agent("case-overflow"), ErrorKind::ContextOverflow),
             (crew("raises", &folder), ErrorKind::User),
+            (crew("leaves", &folder), ErrorKind::User),
+            (flow("Large", &folder), ErrorKind::Output),
+            (flow("Strange", &folder), ErrorKind::Output),
+            (flow("Nobody", &folder), ErrorKind::Load),
+            (flow("good", &folder), ErrorKind::Load),
             (crew("no_such_thing", &folder), ErrorKind::Load),
             (Case::new("crewai.crew", json!({ "crew": 3 })), ErrorKind::InvalidInput),
             (Case::new("crewai.agent", json!({ "promt": "x" })), ErrorKind::InvalidInput),
             (agent("x").with_hints(json!({ "crewai": { "python": "/no/such/python" } })), ErrorKind::Load),
         ],
-        is_lost: vec![crew("segfaults", &folder), crew("exits", &folder)],
-        endless: vec![endless("hangs"), endless("hidden")],
-        tells_context: None,
+        is_lost: vec![crew("segfaults", &folder), crew("exits", &folder), flow("Ends", &folder)],
+        endless: vec![
+            endless("hangs"),
+            endless("hidden"),
+            Case { grace: Duration::from_millis(300), ..flow("Blocks", &folder) },
+        ],
+        tells_context: Some(flow("Tells", &folder)),
         counts_to: Some((crew("counts", &folder), 50)),
         // Attempts are children of a zygote that may stay; what they start and where they work names the folder.
         is_anything_left: Box::new(move || runs(&mark) || works_in(&path)),

@@ -28,7 +28,7 @@ def shape(timeout: float | None, stream: bool) -> None:
     The clients are patched, not the models: those of a user's crew may be built already when we see them, and some are
     built inside `kickoff`.
     """
-    for client in _clients():
+    for client in _clients() if timeout is not None or stream else ():
         parameters = client.__dict__.get("_get_client_params")
         if timeout is not None and callable(parameters):
             client._get_client_params = _limited(parameters, timeout)
