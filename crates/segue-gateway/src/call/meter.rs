@@ -144,6 +144,11 @@ impl Meter {
         self.output_bytes += bytes;
     }
 
+    /// What came is no answer, and says nothing about its price: it counts as none.
+    pub(super) fn is_worthless(&mut self) {
+        self.is_billed = false;
+    }
+
     /// What the call has consumed so far.
     pub(super) fn usage(&self) -> Usage {
         if !self.is_billed {

@@ -42,14 +42,21 @@ pub(super) async fn answer(
         }
     };
     if status.is_success() {
-        meter.has_come(body.len());
         let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
-        meter.says(Figures::of(&parsed["usage"]));
-        if record::is_answer(call.ask.endpoint, status, &parsed) {
+        let figures = Figures::of(&parsed["usage"]);
+        let is_answer = record::is_answer(call.ask.endpoint, status, &parsed);
+        if is_answer || figures.is_some() {
+            meter.has_come(body.len());
+            meter.says(figures);
+        } else {
+            // What it is nobody can tell, nor what it costs.
+            meter.is_worthless();
+        }
+        if is_answer {
             record::keep(&call, "application/json", body.clone(), meter.usage()).await;
             call.place.keep();
         }
-        meter.close(Ending::Answered);
+        meter.close(if is_answer { Ending::Answered } else { Ending::Broken });
     } else {
         // A provider that repeats the key it refuses must not tell it to a worker.
         if let Some(secret) = route.upstream.secret() {
