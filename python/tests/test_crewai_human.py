@@ -134,7 +134,23 @@ def test_a_hint_forbids_it(crew: Any, provider: Provider) -> None:
     assert len(provider.requests) == 1
 
 
-@pytest.mark.parametrize("resume", [{"token": 7, "answers": {"answer": ""}}, {"token": {}, "answers": {"other": ""}}])
+def test_an_answer_that_nobody_wants_any_more_is_told(crew: Any, provider: Provider, tmp_path: Path) -> None:
+    provider.behave = Journal()
+    waiting = crew()
+    (tmp_path / "mine.py").write_text(CREW.replace(", human_input=True", ""))
+    result = crew(answered(waiting, ""))
+    assert result["type"] == "result", result
+    assert ["facts" in each for each in result["warnings"]] == [True], result["warnings"]
+
+
+@pytest.mark.parametrize(
+    "resume",
+    [
+        {"token": 7, "answers": {"answer": ""}},
+        {"token": {"answered": []}, "answers": {"other": ""}},
+        {"token": {"answered": [3]}, "answers": {"answer": ""}},
+    ],
+)
 def test_a_token_that_is_none_is_refused(crew: Any, provider: Provider, resume: Message) -> None:
     assert crew(resume)["kind"] == "invalid_input"
     assert provider.requests == []

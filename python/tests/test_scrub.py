@@ -53,3 +53,10 @@ def test_an_attempt_tells_none_of_its_secrets(play: Play) -> None:
     assert error["message"] == f"ValueError: {MARK}"
     assert SECRET not in json.dumps(attempt.messages)
     assert json.dumps(SECRET)[1:-1] not in json.dumps(attempt.messages)
+
+
+def test_what_an_attempt_needs_to_go_on_keeps_its_words() -> None:
+    scrubber = Scrubber()
+    scrubber.learn({"DB_PASSWORD": "postgres", "API_KEY": "sk-0123456789abcdef"})
+    waiting = {"type": "waiting", "resume": {"flow": "postgres", "key": "sk-0123456789abcdef"}}
+    assert scrubber.message(waiting)["resume"] == {"flow": "postgres", "key": "[secret]"}

@@ -17,7 +17,8 @@ _NOT_SECRET: Final = frozenset({"SEGUE_IDEMPOTENCY_KEY"})
 _STRUCTURE: Final = frozenset({"type", "role", "spawn_id", "token", "kind", "level"})
 _LENGTH_MIN: Final = 6
 _LENGTH_MIN_IN_RESULTS: Final = 12
-"""Short values ("postgres") are words too; an output must not lose them."""
+"""Short values ("postgres") are words too; an output must not lose them, nor what an attempt needs to go on."""
+_RESULTS: Final = frozenset({"result", "waiting"})
 
 
 @functools.lru_cache(4096)
@@ -66,7 +67,7 @@ class Scrubber:
         what the engine is asked to keep comes back."""
         if message.get("type") == "rpc":
             return message
-        length_min = _LENGTH_MIN_IN_RESULTS if message.get("type") == "result" else _LENGTH_MIN
+        length_min = _LENGTH_MIN_IN_RESULTS if message.get("type") in _RESULTS else _LENGTH_MIN
         return {
             name: value if name in _STRUCTURE else self._value(value, length_min) for name, value in message.items()
         }

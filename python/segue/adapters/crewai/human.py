@@ -39,6 +39,7 @@ class People:
         self._lock = threading.Lock()
         self._counts: collections.Counter[str] = collections.Counter()
         self._answered: dict[str, dict[str, Any]] = {}
+        self._unused: set[str] = set()
         self._flow: Any = None
         self.asking: threading.Thread | None = None
         """The thread that is ending the attempt by a question: no model is to be asked any more."""
@@ -52,18 +53,21 @@ class People:
         resume = self._context.start.resume
         if resume is None:
             return
-        token = resume.token
-        if not isinstance(token, dict) or ANSWER not in resume.answers:
-            raise Failure("invalid_input", "start.resume: this is no token of a crew, or the answer is missing")
-        said = resume.answers[ANSWER]
-        answer = said if isinstance(said, str) else str(said)
-        self._answered = {each["question"]: each for each in token.get("answered", [])}
+        try:
+            self._read(resume.token, outputs.text(resume.answers[ANSWER]))
+        except (LookupError, TypeError, AttributeError) as error:
+            said = "start.resume: this is no token of a crew, or the answer is missing"
+            raise Failure("invalid_input", said) from error
+
+    def _read(self, token: dict[str, Any], answer: str) -> None:
+        self._answered = {each["question"]: each for each in token["answered"]}
         self.checkpoint = token.get("flow")
         asked = token.get("asked")
         if asked is not None:
             self._answered[asked["question"]] = {**asked, "answer": answer}
         elif self.checkpoint is not None:
             self.checkpoint = {**self.checkpoint, "answer": answer}
+        self._unused = set(self._answered)
 
     def attach(self) -> None:
         """From now on questions of crews and flows come here. A provider that the user's code has set is left alone."""
@@ -120,7 +124,7 @@ class People:
         role = _short(getattr(executor.agent, "role", None) or "the agent")
         question = self._number(f"task {name}")
         shown = outputs.of_answer(answer)
-        given = self._answered.get(question)
+        given = self._answer_to(question)
         if given is None:
             prompt = (
                 f"{role} has a result for {name}. Leave the answer empty to accept it, or say what is to be better."
@@ -160,7 +164,7 @@ class People:
         if flow is self._flow:
             self.pause(flow, context)
         question = self._number(f"method {type(flow).__name__}.{context.method_name}")
-        given = self._answered.get(question)
+        given = self._answer_to(question)
         if given is None:
             self._ask(_prompt(context), outputs.plain(context.method_output), question, _schema(context.emit))
         return str(given["answer"])
@@ -168,7 +172,7 @@ class People:
     def input(self, message: str, flow: Any) -> str:
         """`ask()`."""
         question = self._number(f"ask {type(flow).__name__}: {_short(message)}")
-        given = self._answered.get(question)
+        given = self._answer_to(question)
         if given is None:
             self._ask(_short(message, 2000), message, question)
         return str(given["answer"])
@@ -199,6 +203,15 @@ class People:
         with self._lock:
             self._counts[question] += 1
             return f"{question} #{self._counts[question]}"
+
+    def _answer_to(self, question: str) -> dict[str, Any] | None:
+        self._unused.discard(question)
+        return self._answered.get(question)
+
+    def report_unused(self) -> None:
+        """What a person has said and nobody asked for again is not passed over in silence."""
+        for question in sorted(self._unused):
+            self._context.warn(f"the answer to {question} was not used: the question did not come again")
 
     def _ask(self, prompt: str, seen: Any, question: str, schema: dict[str, Any] | None = None) -> NoReturn:
         if not self._may_ask:

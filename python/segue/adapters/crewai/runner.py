@@ -76,6 +76,7 @@ class _Run:
         if _hint(start, "tool_failures") == "fail" and self._forwarder.tool_failures:
             # For versions without the policy, and for flows.
             raise Failure("user", self._forwarder.tool_failures[0])
+        self._people.report_unused()
         return output
 
     def _prepare(self) -> None:
