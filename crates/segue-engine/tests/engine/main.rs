@@ -7,6 +7,7 @@ mod adapters;
 mod answers;
 mod cache;
 mod chaos;
+mod child_ends;
 mod children;
 mod children_lost;
 mod faults;
