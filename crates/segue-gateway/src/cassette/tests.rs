@@ -17,8 +17,11 @@ use crate::{
 
 const KEY: &str = "sk-canary-key";
 
+/// Status, kind and pieces of an answer; an error breaks it off.
+type Answer = (u16, &'static str, Vec<Result<&'static str, ()>>);
+
 /// Answers what it is told to.
-struct Told(Mutex<Vec<(u16, &'static str, Vec<Result<&'static str, ()>>)>>);
+struct Told(Mutex<Vec<Answer>>);
 
 #[async_trait]
 impl Upstream for Told {

@@ -62,10 +62,13 @@ async fn it_keeps_what_adapters_promise() {
            - { when: { contains: drop }, reply: { drop: true } }
            - { when: { contains: garbage }, reply: { malformed: true } }
            - { when: { contains: number }, reply: { text: seven } }
+           - { when: { contains: misfit }, reply: { json: { n: seven } } }
            - { when: { contains: fine }, reply: { text: a fine day, usage: { input_tokens: 5, output_tokens: 3 } } }",
     )
     .await;
     let number = json!({ "model": "m", "prompt": "a number", "schema": { "type": "integer" } });
+    let properties = json!({ "n": { "type": "integer" } });
+    let misfit = json!({ "model": "m", "prompt": "a misfit", "schema": { "properties": properties } });
     check_adapter(AdapterCases {
         adapter: Arc::new(adapter),
         succeeds: (case(ask("is it fine?")), json!("a fine day")),
@@ -80,6 +83,7 @@ async fn it_keeps_what_adapters_promise() {
             (case(ask("drop")), ErrorKind::Connection),
             (case(ask("garbage")), ErrorKind::Provider),
             (case(number), ErrorKind::ModelOutput),
+            (case(misfit), ErrorKind::ModelOutput),
             (case(json!({ "model": "m" })), ErrorKind::InvalidInput),
             (case(json!({ "prompt": "x" })), ErrorKind::InvalidInput),
         ],
@@ -137,6 +141,15 @@ async fn tokens_are_told_and_usage_is_counted_once() {
     let usage = outcome.usage();
     assert_eq!((usage.model_calls, usage.input_tokens, usage.output_tokens), (1, 5, 3));
     assert!(controls.progress.seen().iter().any(|progress| progress.name == "model.call"));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_at_its_longest_says_so() {
+    let adapter = adapter("rules: []").await;
+    let outcome = come_of(&adapter, "t", json!({ "model": "m", "prompt": "a long story", "max_tokens": 4 })).await;
+    let TaskOutcome::Succeeded { warnings, .. } = &outcome else { panic!("{outcome:?}") };
+    assert!(warnings.len() == 1 && warnings[0].contains("max_tokens"), "{warnings:?}");
+    assert_eq!(output(&outcome).as_str().unwrap().chars().count(), 16);
 }
 
 #[tokio::test]

@@ -161,8 +161,8 @@ mod tests {
         let answer = embed(json!({ "model": "e", "input": texts, "dimensions": 64 }));
         let all: Vec<Vec<f64>> = answer["data"].as_array().unwrap().iter().map(numbers).collect();
         let near = |a: usize, b: usize| all[a].iter().zip(&all[b]).map(|(x, y)| x * y).sum::<f64>();
-        for at in 0..texts.len() {
-            assert_eq!(all[at].len(), 64);
+        for (at, vector) in all.iter().enumerate() {
+            assert_eq!(vector.len(), 64);
             assert!((near(at, at) - 1.0).abs() < 1e-5, "of length one");
         }
         assert!(near(0, 1) > near(0, 2) + 0.2, "{} {}", near(0, 1), near(0, 2));

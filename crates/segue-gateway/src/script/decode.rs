@@ -249,7 +249,7 @@ fn calls(fields: &Fields<'_>, decoder: &mut Decoder<'_>) -> Vec<Call> {
     let items = decoder.list(fields, "calls", Some("write each call as `- { name: …, arguments: {…} }`"));
     let Some(items) = items else { return Vec::new() };
     if items.is_empty() {
-        decoder.add(Problem::new(&codes::OUT_OF_RANGE, &at, "`calls` holds no call").help("name a tool"));
+        decoder.add(Problem::new(&codes::OUT_OF_RANGE, at, "`calls` holds no call").help("name a tool"));
     }
     let call = |(index, item): (usize, &Value)| {
         let at = at.index(index);
