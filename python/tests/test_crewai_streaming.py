@@ -77,3 +77,46 @@ def test_pieces_hold_no_key(rehearse: Crew, provider: Provider, tmp_path: Path) 
     attempt = rehearse("crewai.crew", {"crew": "mine:crew"}, {"MY_API_KEY": "sk-of-the-user-0123456789"}, stream=True)
     attempt.final()
     assert "sk-of-the-user" not in json.dumps(chunks(attempt))
+
+
+TOOLS = """
+from crewai import LLM, Agent, Crew, Task
+from crewai.tools import tool
+@tool("look")
+def look(what: str) -> str:
+    "Looks."
+    return "seen: " + what
+agent = Agent(role="Scout", goal="G", backstory="B", tools=[look], llm=LLM(model="gpt-4o"))
+crew = Crew(agents=[agent], tasks=[Task(name="t", description="d", expected_output="e", agent=agent)])
+"""
+
+
+def streamed_tool_call(name: str, *pieces: str) -> Reply:
+    """A tool is called, its arguments in pieces."""
+    base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "stub"}
+    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None, "tool_calls": [first]}]
+    deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in pieces]
+    chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    chunks.append({**base, "choices": [], "usage": usage})
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    return Reply(body=body.encode(), headers={"Content-Type": "text/event-stream"})
+
+
+def test_tools_are_called_while_it_streams(rehearse: Crew, provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TOOLS)
+    provider.behave = lambda _: (
+        streamed_tool_call("look", '{"wh', 'at": "bees"}')
+        if len(provider.requests) == 1
+        else streamed("It is ", "seen.")
+    )
+    attempt = rehearse("crewai.crew", {"crew": "mine:crew"}, stream=True)
+    result = attempt.final()
+    assert result["type"] == "result", result
+    assert result["output"]["output"] == "It is seen."
+    assert "seen: bees" in json.dumps(provider.requests[1].body)
+    assert result["usage"]["model_calls"] == 2
+    assert result["usage"]["input_tokens"] == 20
+    assert "".join(each["text"] for each in chunks(attempt)) == "It is seen."
