@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use segue_testkit::provider::{Reply, StubProvider};
+use serde_json::{Value, json};
 use support::{Place, Ran, end_of, signal};
 
 /// Two calls side by side that ask the same, and one that takes what they said.
@@ -41,7 +42,7 @@ fn a_recorded_run_is_replayed_without_a_provider() {
     provider.push(Reply::text("two"));
     let recorded = ran(asking(&place, &provider, &["run", "workflow.yaml", "--json", "--record", "run.cassette"]));
     assert_eq!(recorded.code, 0, "{recorded:#?}");
-    assert_eq!((&recorded.document()["outputs"]["said"], provider.requests().len()), (&serde_json::json!("three"), 4));
+    assert_eq!((&recorded.document()["outputs"]["said"], provider.requests().len()), (&json!("three"), 4));
     let text = place.read("run.cassette");
     assert_eq!(text.lines().count(), 5, "{text}");
     assert!(!text.contains("canary"), "neither keys nor prompts: {text}");
@@ -99,6 +100,8 @@ fn a_script_says_what_is_answered() {
         assert_eq!(document["outputs"]["said"], "z", "{document:#}");
         assert_eq!(document["tasks"]["a"]["attempts"], 2, "the 429 cost none: {document:#}");
     }
+    let told = place.segue(&["run", "workflow.yaml", "--rehearse", "script.yaml"]).stderr;
+    assert!(told.contains("model.call") && !told.contains("task.token"), "{told}");
     // One name alone is the workflow's.
     let document = place.json(&["run", "--json", "--rehearse", "workflow.yaml"]);
     assert!(document["outputs"]["said"].as_str().unwrap().starts_with("Rehearsal:"), "{document:#}");
@@ -130,4 +133,83 @@ fn what_cannot_be_followed_is_refused_before_anything_runs() {
     assert!(!place.file(".segue").exists(), "no store was made");
     let schema = place.segue(&["schema", "script"]);
     assert!(schema.code == 0 && schema.stdout.contains("\"stall_after\""), "{schema:#?}");
+}
+
+/// A crew whose module asks the rehearsal model as any code may, with OpenAI's own client.
+const CLIENT: &str = r#"
+import json
+
+from crewai import Agent, Crew, Task
+from openai import OpenAI
+from pydantic import BaseModel
+
+
+class City(BaseModel):
+    name: str
+    size: int
+
+
+def crew() -> Crew:
+    client = OpenAI(max_retries=0)
+    tools = [{"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}} for name in "ab"]
+    said = client.responses.create(model="gpt-4o", input="hello", instructions="be kind")
+    with client.responses.stream(model="gpt-4o", input="hello", instructions="be kind") as stream:
+        pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        whole = stream.get_final_response()
+    asked = {"tools": tools, "tool_choice": "required", "parallel_tool_calls": True}
+    with client.responses.stream(model="gpt-4o", input="go", **asked) as stream:
+        calls = [item.name for item in stream.until_done().get_final_response().output]
+    vectors = client.embeddings.create(model="text-embedding-3-small", input=["a cat", "a dog"], dimensions=8).data
+    with open("said.json", "w", encoding="utf-8") as file:
+        json.dump({
+            "same": said.output_text == whole.output_text == "".join(pieces) and len(pieces) > 1,
+            "usage": said.usage == whole.usage and said.usage.total_tokens > 0,
+            "calls": calls,
+            "city": client.responses.parse(model="gpt-4o", input="a city", text_format=City).output_parsed.size,
+            "vectors": [len(vector.embedding) for vector in vectors],
+        }, file)
+    agent = Agent(role="Writer", goal="Write one line", backstory="You write.")
+    return Crew(agents=[agent], tasks=[Task(description="Write.", expected_output="One line.", agent=agent)])
+"#;
+
+#[test]
+fn openai_s_own_client_reads_what_the_rehearsal_model_writes() {
+    let place = Place::new();
+    place.write("client.py", CLIENT);
+    place.write("workflow.yaml", "id: w\nnodes: [{ id: a, task: crewai.crew, inputs: { crew: \"client:crew\" } }]\n");
+    let mut command = place.command(&["run", "workflow.yaml", "--rehearse", "--json"]);
+    command.env("SEGUE_HOME", support::home());
+    let asked = ran(command);
+    assert_eq!(asked.code, 0, "{asked:#?}");
+    let said: Value = serde_json::from_str(&place.read("said.json")).unwrap();
+    let wanted = json!({ "same": true, "usage": true, "calls": ["a", "b"], "city": 1, "vectors": [8, 8] });
+    assert_eq!(said, wanted);
+    assert!(asked.document()["usage"]["model_calls"].as_u64().unwrap() >= 6, "each of them is counted: {asked:#?}");
+}
+
+#[test]
+fn a_crew_is_replayed_too() {
+    let place = Place::new();
+    place.write(
+        "workflow.yaml",
+        "id: w\nnodes: [{ id: a, name: say hello }, { id: b, name: answer, depends_on: [a] }]\n",
+    );
+    let provider = StubProvider::start();
+    provider.push(Reply::text("Hello there."));
+    provider.push(Reply::text("General greetings."));
+    let run = |args: &[&str]| {
+        let mut command = asking(&place, &provider, &[&["run", "workflow.yaml", "--json"], args].concat());
+        if args.contains(&"--replay") {
+            command.env_remove("OPENAI_API_KEY").env_remove("OPENAI_BASE_URL");
+        }
+        command.env("SEGUE_HOME", support::home());
+        let ran = ran(command);
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        ran.document()
+    };
+    let recorded = run(&["--record", "run.cassette"]);
+    assert_eq!(recorded["outputs"]["b"], "General greetings.", "{recorded:#}");
+    let replayed = run(&["--replay", "run.cassette"]);
+    assert_eq!((&recorded["outputs"], &recorded["usage"]), (&replayed["outputs"], &replayed["usage"]));
+    assert_eq!(provider.requests().len(), 2);
 }

@@ -33,6 +33,10 @@ impl EventLines {
     /// The lines for `event`, which `view` has taken in already.
     pub(crate) fn of(&mut self, event: &Envelope, view: &RunView, paint: Paint) -> Vec<String> {
         let Some(task) = &event.task_id else { return vec![event_line::of(event, paint)] };
+        // What a model says as it says it: a few letters, and the whole of it comes with the result.
+        if event.name == "task.token" {
+            return Vec::new();
+        }
         let node = Address::of(task.as_str()).node;
         if event.name == "task.mapped" {
             let n = event.data["n"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);

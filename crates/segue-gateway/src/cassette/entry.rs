@@ -26,7 +26,7 @@ const DEPTH_MAX: usize = 3;
 const DIGITS: usize = 12;
 
 /// A call and its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
     #[serde(flatten)]
     pub(super) key: EntryKey,
@@ -37,9 +37,9 @@ pub(super) struct Entry {
     /// Where: `/chat/completions`.
     pub(super) endpoint: String,
     pub(super) status: u16,
-    /// What the provider asked to wait, in its own words.
+    /// For how many seconds the provider asked to wait, in whichever header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) retry_after: Option<String>,
+    pub(super) retry_after: Option<f64>,
     /// Is the body a stream of events?
     pub(super) streamed: bool,
     /// The fingerprint of each part of the request.

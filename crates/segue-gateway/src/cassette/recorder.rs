@@ -17,7 +17,10 @@ use super::{
     CassetteError,
     entry::{Entry, EntryKey, Header, VERSION, parts},
 };
-use crate::upstream::{BodyStream, Upstream, UpstreamError, UpstreamReply, UpstreamRequest};
+use crate::{
+    retry_after,
+    upstream::{BodyStream, Upstream, UpstreamError, UpstreamReply, UpstreamRequest},
+};
 
 /// A longer answer is not recorded.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -116,13 +119,15 @@ impl Upstream for Recorded {
     async fn send(&self, request: UpstreamRequest) -> Result<UpstreamReply, UpstreamError> {
         let reply = self.inner.send(request.clone()).await?;
         let text_of = |name| reply.headers.get(name).and_then(|value| value.to_str().ok());
+        // Of what goes well, such headers say when the limits are fresh again.
+        let pause = retry_after::of(&reply.headers).filter(|_| !reply.status.is_success());
         let entry = Entry {
             key: EntryKey::of(&request),
             nth: 0,
             model: request.model,
             endpoint: request.endpoint.path().to_owned(),
             status: reply.status.as_u16(),
-            retry_after: text_of(header::RETRY_AFTER).map(str::to_owned),
+            retry_after: pause.map(|pause| pause.as_secs_f64()),
             streamed: text_of(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/event-stream")),
             asked: parts(&request.body),
             body: String::new(),
