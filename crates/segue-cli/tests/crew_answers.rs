@@ -139,3 +139,57 @@ fn a_crew_that_asks_a_person_pays_nothing_twice() {
     assert_eq!(provider.requests().len(), 4, "{document:#}");
     assert_eq!(document["usage"]["model_calls"], 4, "{document:#}");
 }
+
+const FLOW: &str = r#"
+from crewai import LLM
+from crewai.flow.flow import Flow, listen, start
+from crewai.flow.human_feedback import human_feedback
+
+
+class Review(Flow):
+    @start()
+    @human_feedback(message="Print it?", emit=["print", "drop"])
+    def write(self):
+        self.state["text"] = LLM(model="gpt-4o").call("Write a chapter.")
+        return self.state["text"]
+
+    @listen("print")
+    def printed(self):
+        title = LLM(model="gpt-4o").call("Find a title for: " + self.state["text"])
+        return f"{title} {self.state['text']}"
+"#;
+
+/// A flow goes on behind the method that asked, with its state, after any time and in any process.
+#[test]
+fn a_flow_that_asks_a_person_goes_on_where_it_was() {
+    let place = Place::new();
+    place.write("reviews.py", FLOW);
+    place.write(
+        "flow.yaml",
+        "id: flow\nnodes:\n  - { id: review, task: crewai.flow, inputs: { flow: \"reviews:Review\" } }\noutputs: { text: \"{{ nodes.review.output.output }}\" }\n",
+    );
+    let provider = provider(3);
+    let ran = run(&place, &provider, &["run", "flow.yaml", "--json", "--no-wait"]);
+    assert_eq!(ran.code, 6, "{ran:#?}");
+    let ran = run(&place, &provider, &["approvals", "show", "@last"]);
+    assert!(ran.stdout.contains("Print it?") && ran.stdout.contains("Chapter 1."), "{ran:#?}");
+    let ran = run(&place, &provider, &["approve", "@last", "--form", "answer=print", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let document = ran.document();
+    assert_eq!(document["outputs"]["text"], "Chapter 2. Chapter 1.", "{document:#}");
+    assert_eq!(provider.requests().len(), 2);
+    assert_eq!(document["usage"]["model_calls"], 2, "{document:#}");
+}
+
+/// Who does not want to answer can let the task fail.
+#[test]
+fn a_question_can_be_turned_down() {
+    let place = Place::new();
+    workflow(&place, "pass");
+    place.write("team.py", ASKS);
+    let provider = provider(3);
+    assert_eq!(run(&place, &provider, &["run", "crew.yaml", "--json", "--no-wait"]).code, 6);
+    let ran = run(&place, &provider, &["reject", "@last", "--comment", "not now", "--json"]);
+    assert_eq!(ran.code, 4, "{ran:#?}");
+    assert_eq!(provider.requests().len(), 2);
+}
