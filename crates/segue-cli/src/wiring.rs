@@ -11,8 +11,15 @@ use segue_core::{
 use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare};
 use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
 use segue_gateway::{CHAT, ChatAdapter, Gateway, GatewayError, GatewayOptions};
+use segue_langchain::LangchainAdapter;
 use segue_sqlite::{SqliteOptions, SqliteStore, Synchronous};
-use segue_worker::{contain::sweep_dead_engines, environment::Explanation, pool::PoolOptions, process::ProcessAdapter};
+use segue_worker::{
+    contain::sweep_dead_engines,
+    environment::{Explanation, OnProgress},
+    pool::PoolOptions,
+    process::ProcessAdapter,
+    python::{PythonAdapter, RuntimeOptions},
+};
 
 use crate::{
     answers::Answers,
@@ -29,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) engine: Engine,
     crewai: Arc<CrewaiAdapter>,
+    langchain: Arc<LangchainAdapter>,
+    python: Arc<PythonAdapter>,
     gateway: Arc<Gateway>,
 }
 
@@ -55,7 +64,7 @@ impl Session {
 
     /// As [`Session::start`], with those who answer in the place of providers.
     pub(crate) async fn start_with(settings: Settings, purpose: Purpose, answers: Answers) -> Outcome<Self> {
-        let Stores { runs: store, journal, .. } = open_stores(&settings)?;
+        let Stores { runs: store, journal, checkpoints } = open_stores(&settings)?;
         // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
         match tokio::task::spawn_blocking(sweep_dead_engines).await {
             Ok(0) | Err(_) => {}
@@ -67,6 +76,9 @@ impl Session {
         let options = GatewayOptions { providers, models, script, cassette, ..GatewayOptions::new(journal.clone()) };
         let gateway = Arc::new(start_gateway(options).await?);
         let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, gateway.clone(), purpose.quiet)));
+        let runtime = || runtime_options(&settings, gateway.clone(), checkpoints.clone(), purpose.quiet);
+        let langchain = Arc::new(LangchainAdapter::new(runtime()));
+        let python = Arc::new(PythonAdapter::new(runtime()));
         let engine = Engine::builder(store.clone())
             .bus(bus.clone())
             .config(engine_config(&settings))
@@ -75,6 +87,8 @@ impl Session {
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(ProcessAdapter))
             .adapter(crewai.clone())
+            .adapter(langchain.clone())
+            .adapter(python.clone())
             .adapter(Arc::new(ChatAdapter::new(Some(gateway.clone()))))
             .start()
             .await
@@ -82,14 +96,18 @@ impl Session {
                 StartError::Store(error) => Failure::from(error),
                 StartError::HandlerTaken(error) => Failure::internal(error.to_string()),
             })?;
-        Ok(Self { settings, store, bus, engine, crewai, gateway })
+        Ok(Self { settings, store, bus, engine, crewai, langchain, python, gateway })
     }
 
     /// Makes what a workflow's tasks will need and what takes long: Python environments.
     pub(crate) async fn prepare(&self, workflow: &WorkflowSpec, base_dir: &Path) -> Outcome<()> {
         let default_handler = &HandlerId::new(self.settings.default_task.as_str());
-        let prepare = Prepare { workflow, default_handler, base_dir: Some(base_dir) };
-        self.crewai.prepare(prepare).await.map_err(|error| {
+        let prepare = async {
+            self.crewai.prepare(Prepare { workflow, default_handler, base_dir: Some(base_dir) }).await?;
+            self.langchain.prepare(workflow, default_handler, Some(base_dir)).await?;
+            self.python.prepare(workflow, default_handler, Some(base_dir)).await
+        };
+        prepare.await.map_err(|error| {
             Failure::new(Exit::Invalid, error.message).help("`segue doctor` shows which Python is chosen, and why")
         })
     }
@@ -128,26 +146,52 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         grace: settings.grace,
         drain: settings.drain,
         default_handler: HandlerId::new(settings.default_task.as_str()),
-        concurrency: ["process", "crewai"].map(|name| (name.to_owned(), limit)).into(),
+        concurrency: ["process", "crewai", "langchain", "python"].map(|name| (name.to_owned(), limit)).into(),
         ..EngineConfig::default()
     }
 }
 
 fn crewai_options(settings: &Settings, models: Arc<dyn ModelAccess>, quiet: bool) -> CrewaiOptions {
-    let progress = BuildProgressLine::default();
     CrewaiOptions {
         pool: PoolOptions { attempts_max: settings.max_parallel_tasks, ..PoolOptions::default() },
         models: Some(models),
-        on_build: Arc::new(move |step| if quiet { tracing::info!("{step}") } else { progress.show(&step) }),
+        on_build: on_build(quiet),
         ..CrewaiOptions::new(&settings.home)
     }
+}
+
+fn runtime_options(
+    settings: &Settings,
+    models: Arc<dyn ModelAccess>,
+    checkpoints: Arc<dyn CheckpointStore>,
+    quiet: bool,
+) -> RuntimeOptions {
+    let most = settings.max_parallel_tasks;
+    RuntimeOptions {
+        pool: PoolOptions { attempts_max: most, guests_max: most, ..PoolOptions::default() },
+        models: Some(models),
+        checkpoints: Some(checkpoints),
+        on_build: on_build(quiet),
+        ..RuntimeOptions::new(&settings.home)
+    }
+}
+
+fn on_build(quiet: bool) -> OnProgress {
+    let progress = BuildProgressLine::default();
+    Arc::new(move |step| if quiet { tracing::info!("{step}") } else { progress.show(&step) })
 }
 
 /// The adapters, to look at workflows with; they start nothing.
 fn adapters() -> Vec<Box<dyn Adapter>> {
     // Nothing is ever made or kept there by an adapter that only looks.
-    let crewai = CrewaiAdapter::new(CrewaiOptions::new("."));
-    vec![Box::new(Pass), Box::new(ProcessAdapter), Box::new(crewai), Box::new(ChatAdapter::new(None))]
+    vec![
+        Box::new(Pass),
+        Box::new(ProcessAdapter),
+        Box::new(CrewaiAdapter::new(CrewaiOptions::new("."))),
+        Box::new(LangchainAdapter::new(RuntimeOptions::new("."))),
+        Box::new(PythonAdapter::new(RuntimeOptions::new("."))),
+        Box::new(ChatAdapter::new(None)),
+    ]
 }
 
 /// The handlers that there are.
@@ -160,10 +204,18 @@ pub(crate) fn translate_workflow(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
     adapters().iter().flat_map(|adapter| adapter.translate_workflow(workflow)).collect()
 }
 
-/// Which Python a workflow in the current folder would get, and why.
-pub(crate) async fn explain_python(settings: &Settings) -> Explanation {
+/// Which Python tasks of these kinds would get in the current folder, and why.
+pub(crate) async fn explain_python(settings: &Settings) -> [(&'static str, Explanation); 3] {
+    let folder = std::env::current_dir().ok();
+    let folder = folder.as_deref();
     let crewai = CrewaiAdapter::new(CrewaiOptions::new(&settings.home));
-    crewai.explain(std::env::current_dir().ok().as_deref()).await
+    let langchain = LangchainAdapter::new(RuntimeOptions::new(&settings.home));
+    let python = PythonAdapter::new(RuntimeOptions::new(&settings.home));
+    [
+        ("crewai", crewai.explain(folder).await),
+        ("langchain", langchain.explain(folder).await),
+        ("python", python.explain(folder).await),
+    ]
 }
 
 /// Refuses a workflow whose agents would find no model. Only what is certain: a crew of the user's own may bring a

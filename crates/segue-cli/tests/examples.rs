@@ -253,7 +253,7 @@ fn weather_is_survived() {
 /// What `segue init` writes, run as its last line says.
 #[test]
 fn templates_run_as_they_are() {
-    for template in ["linear", "crewai"] {
+    for template in ["linear", "crewai", "langgraph"] {
         let place = Place::new();
         assert_eq!(place.segue(&["init", "--template", template]).code, 0);
         let mut command = place.command(&["run", "workflow.yaml", "--rehearse", "--json"]);

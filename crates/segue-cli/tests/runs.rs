@@ -230,7 +230,7 @@ fn processes_share_a_store() {
 #[test]
 fn init_writes_what_runs_and_never_over_what_is_there() {
     let place = Place::new();
-    for template in ["linear", "crewai"] {
+    for template in ["linear", "crewai", "langgraph"] {
         let ran = place.segue(&["init", template, "--template", template]);
         assert_eq!(ran.code, 0, "{ran:#?}");
         let workflow = format!("{template}/workflow.yaml");
@@ -243,7 +243,7 @@ fn init_writes_what_runs_and_never_over_what_is_there() {
     assert_eq!(place.segue(&["init", "linear"]).code, 10);
     assert_eq!(place.read("linear/workflow.yaml"), "mine");
     assert!(text.contains("id: first_workflow"));
-    assert_eq!(place.segue(&["init", "none", "--template", "langgraph"]).code, 2);
+    assert_eq!(place.segue(&["init", "none", "--template", "no-such"]).code, 2);
 }
 
 #[test]

@@ -7,8 +7,17 @@ use serde_json::Value;
 /// The key.
 pub(crate) const HINTS: &str = "langchain";
 /// Those that the worker is to know; the others are common to all adapters of Python code.
-pub(crate) const FOR_THE_WORKER: [&str; 8] =
-    ["recursion_limit", "max_concurrency", "configurable", "checkpoint", "inner_retries", "stream", "input", "output"];
+pub(crate) const FOR_THE_WORKER: [&str; 9] = [
+    "recursion_limit",
+    "max_concurrency",
+    "configurable",
+    "checkpoint",
+    "inner_retries",
+    "stream",
+    "input",
+    "output",
+    "tags",
+];
 const STREAMS: [&str; 4] = ["tasks", "updates", "messages", "custom"];
 const OUTPUTS: [&str; 3] = ["full", "last_message", "text"];
 
@@ -29,6 +38,10 @@ pub(crate) fn problems(hints: Hints<'_>) -> Vec<Problem> {
     found.extend(hints.choice("checkpoint", &["sync", "async", "exit", "off"]));
     found.extend(hints.choice("inner_retries", &["off", "keep"]));
     found.extend(hints.choice("input", &["raw", "messages"]));
+    let is_texts = |value: &Value| value.as_array().is_some_and(|tags| tags.iter().all(Value::is_string));
+    if hints.get("tags").is_some_and(|value| !is_texts(value)) {
+        found.push(Problem::new(&["tags"], "`hints.langchain.tags` is a list of texts"));
+    }
     found.extend(hints.get("stream").and_then(stream));
     found.extend(hints.get("output").and_then(output));
     found.extend(hints.get("configurable").into_iter().flat_map(configurable));

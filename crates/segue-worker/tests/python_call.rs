@@ -22,6 +22,11 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Who does not end is given up soon.
+fn quick() -> PoolOptions {
+    PoolOptions { guest_grace_min: Duration::from_millis(500), ..PoolOptions::default() }
+}
+
 /// An adapter, and a project with the bad neighbours in it.
 struct Project {
     adapter: Arc<PythonAdapter>,
@@ -30,7 +35,7 @@ struct Project {
 
 impl Project {
     fn new() -> Self {
-        Self::with(PoolOptions::default())
+        Self::with(quick())
     }
 
     fn with(pool: PoolOptions) -> Self {
@@ -190,7 +195,7 @@ async fn a_dead_host_loses_what_was_in_it_and_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_whose_loop_is_blocked_is_killed() {
     let lag_max = Duration::from_secs(2);
-    let project = Project::with(PoolOptions { lag_leave: lag_max / 2, lag_max, ..PoolOptions::default() });
+    let project = Project::with(PoolOptions { lag_leave: lag_max / 2, lag_max, ..quick() });
     let (neighbour, _) = project.begin("nap", json!({ "seconds": 3600 })).await;
     let (blocking, _) = project.begin("block", json!({ "seconds": 3600 })).await;
     for lost in [loss(ends(blocking).await), loss(ends(neighbour).await)] {
@@ -204,7 +209,7 @@ async fn a_host_whose_loop_is_blocked_is_killed() {
 async fn what_cannot_be_ended_ends_with_its_host_after_the_neighbours() {
     let project = Project::new();
     let mark = unique("dirty");
-    let (host, _) = project.begin("nap", json!({ "seconds": 8 })).await;
+    let (host, _) = project.begin("nap", json!({ "seconds": 5 })).await;
     let (hanging, controls) = project.begin("hang", json!({ "mark": mark })).await;
     let first = output(project.run("pid", json!({})).await);
     controls.cancel.cancel();
@@ -222,7 +227,7 @@ async fn what_cannot_be_ended_ends_with_its_host_after_the_neighbours() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dirty_host_does_not_live_for_ever_for_its_neighbours() {
-    let project = Project::with(PoolOptions { dirty_max: Duration::from_secs(1), ..PoolOptions::default() });
+    let project = Project::with(PoolOptions { dirty_max: Duration::from_secs(1), ..quick() });
     let mark = unique("dirty-long");
     let (neighbour, _) = project.begin("nap", json!({ "seconds": 3600 })).await;
     let (hanging, controls) = project.begin("hang", json!({ "mark": mark })).await;

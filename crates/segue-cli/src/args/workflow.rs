@@ -22,6 +22,8 @@ pub(crate) enum Template {
     Linear,
     /// A CrewAI project (crew.py, agents.yaml, tasks.yaml) as one task of a workflow
     Crewai,
+    /// A LangGraph project (agent.py, langgraph.json) as one task of a workflow
+    Langgraph,
 }
 
 /// `segue validate`

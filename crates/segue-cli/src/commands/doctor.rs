@@ -1,6 +1,7 @@
 //! `segue doctor`: can this machine run workflows, and what to do where it cannot.
 
 use segue_gateway::{GatewayOptions, ProviderKey};
+use segue_worker::environment::Explanation;
 use serde_json::json;
 
 use crate::{
@@ -40,7 +41,8 @@ impl State {
 }
 
 pub(super) async fn doctor(args: DoctorArgs, settings: Settings) -> Outcome {
-    let findings = [store(&settings).await, rehearsal().await, provider(&settings), python(&settings).await];
+    let mut findings = vec![store(&settings).await, rehearsal().await, provider(&settings)];
+    findings.extend(wiring::explain_python(&settings).await.map(|(name, explained)| python(name, explained)));
     let bad = findings.iter().any(|finding| finding.state == State::Bad);
     if args.json {
         let checks: Vec<_> = findings
@@ -131,18 +133,16 @@ fn provider(settings: &Settings) -> Finding {
     Finding { name, state: State::Good, found, help: None }
 }
 
-async fn python(settings: &Settings) -> Finding {
-    let name = "python";
-    let explained = wiring::explain_python(settings).await;
+fn python(name: &'static str, explained: Explanation) -> Finding {
     let reasons = explained.reasons.join("; ");
     match explained.chosen {
         Some(chosen) if explained.is_to_be_made => {
-            let found = format!("{} (the first run with agents makes it)", chosen.python.display());
+            let found = format!("{} (the first run with tasks of its kind makes it)", chosen.python.display());
             Finding { name, state: State::Good, found, help: Some(reasons).filter(|text| !text.is_empty()) }
         }
         Some(chosen) => Finding { name, state: State::Good, found: chosen.python.display().to_string(), help: None },
         None => {
-            let found = "no Python for agents was found; processes run without it".to_owned();
+            let found = "no suitable Python was found; processes run without it".to_owned();
             Finding { name, state: State::Limited, found, help: Some(reasons) }
         }
     }

@@ -28,11 +28,17 @@ const CREWAI: &[File] = &[
     ("research/config/agents.yaml", include_str!("../../templates/crewai/research/config/agents.yaml")),
     ("research/config/tasks.yaml", include_str!("../../templates/crewai/research/config/tasks.yaml")),
 ];
+const LANGGRAPH: &[File] = &[
+    ("workflow.yaml", include_str!("../../templates/langgraph/workflow.yaml")),
+    ("agent.py", include_str!("../../templates/langgraph/agent.py")),
+    ("langgraph.json", include_str!("../../templates/langgraph/langgraph.json")),
+];
 
 pub(super) fn init(args: &InitArgs) -> Outcome {
     let own = match args.template {
         Template::Linear => LINEAR,
         Template::Crewai => CREWAI,
+        Template::Langgraph => LANGGRAPH,
     };
     if let Some((name, _)) = own.iter().find(|(name, _)| args.dir.join(name).exists()) {
         return Err(Failure::new(Exit::Conflict, format!("{} is there already", args.dir.join(name).display()))
