@@ -69,8 +69,7 @@ def _load(start: Start) -> Any:
     if not isinstance(named, str) or not project.is_reference(named):
         raise Failure("invalid_input", 'inputs.call: "module:function" or "./file.py:function" expected')
     project.enter([_root(start), start.base_dir])
-    found = project.load(named, _root(start))
-    return found
+    return project.load(named, _root(start))
 
 
 def _root(start: Start) -> str:
