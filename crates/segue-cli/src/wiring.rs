@@ -146,7 +146,11 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         grace: settings.grace,
         drain: settings.drain,
         default_handler: HandlerId::new(settings.default_task.as_str()),
-        concurrency: ["process", "crewai", "langchain", "python"].map(|name| (name.to_owned(), limit)).into(),
+        concurrency: adapters()
+            .iter()
+            .filter(|adapter| !adapter.is_immediate())
+            .map(|adapter| (adapter.name().to_owned(), limit))
+            .collect(),
         ..EngineConfig::default()
     }
 }
