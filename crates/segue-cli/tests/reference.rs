@@ -70,7 +70,7 @@ default in the folder of the nearest `segue.toml`, else in the current folder. `
         };
         text += &format!("| `{name}` | `{default}` | {} |\n", setting["description"].as_str().unwrap());
     }
-    text += "\nProvider keys (`OPENAI_API_KEY`, …) come from the environment only. `SEGUE_PYTHON` names the interpreter from which \
+    text += "\nA provider's key stands in a variable or a file that `providers` names; the [guide of models](../guides/models.md) shows it. `SEGUE_PYTHON` names the interpreter from which \
              Python environments are made. `NO_COLOR` switches colour off.\n";
     compare("configuration.md", &text);
 }
