@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -98,6 +99,35 @@ def crew():
     assert result["type"] == "result", result
     assert (tmp_path / "out.txt").read_text() == "answer 1"
     assert not (project / "out.txt").exists()
+
+
+def test_texts_that_nobody_filled_in_are_a_warning(rehearse: Crew, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(ROLES)
+    warnings = rehearse("crewai.crew", {"crew": "mine:crew"}).final()["warnings"]
+    assert ["{topic}" in each for each in warnings] == [True], warnings
+    with_topic = rehearse("crewai.crew", {"crew": "mine:crew", "topic": "bees"}).final()
+    assert with_topic["warnings"] == []
+
+
+def test_an_agent_with_two_tasks_at_once_is_explained(rehearse: Crew, provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        """
+from crewai import Agent, Crew, Task
+agent, other = (Agent(role=role, goal="G", backstory="B") for role in "AB")
+crew = Crew(agents=[agent, other], tasks=[
+    *(Task(description="d", expected_output="e", agent=agent, async_execution=True) for _ in range(2)),
+    Task(description="d", expected_output="e", agent=other)])
+"""
+    )
+    first = threading.Event()
+    provider.behave = lambda _: dataclasses.replace(answer("done"), hold=first)
+    attempt = rehearse("crewai.crew", {"crew": "mine:crew"})
+    while attempt.connection.until("event")["kind"] != "task_failed":
+        continue
+    first.set()
+    error = attempt.final()
+    assert (error["type"], error["kind"], error["retryable"]) == ("error", "invalid_input", False), error
+    assert "agent of its own" in error["message"]
 
 
 LOOPS = """

@@ -177,6 +177,9 @@ def _by_words(error: BaseException, chain: list[BaseException]) -> Failure | Non
             )
         if "missing required template variable" in words or "template variable" in words:
             return Failure("invalid_input", said)
+        if "executor is already running" in words:
+            cure = "two tasks at once have the same agent, which CrewAI cannot do; give each an agent of its own"
+            return Failure("invalid_input", f"{said} ({cure})")
         if "guardrail" in words and ("fail" in words or "validation" in words):
             return Failure("model_output", said, retryable=False)
         if "none or empty" in words or "empty response" in words:

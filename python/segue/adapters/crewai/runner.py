@@ -112,6 +112,8 @@ class _Run:
             target = targets.resolve(start.inputs.get("crew"), start.base_dir)
             self._context.learn_secrets()
             inputs = {**target.defaults, **self._inputs_without("crew")}
+            if not inputs:
+                shortcomings.report_unfilled(self._context, target.crew)
             return outputs.of_crew(target.crew, self._run(target.crew, inputs or None))
         if start.handler == "crewai.flow":
             flow = flows.resolve(start.inputs.get("flow"), start.base_dir)

@@ -54,6 +54,15 @@ def report(context: Context) -> None:
                 vars(module)[name] = _reported(original, context, what)
 
 
+def report_unfilled(context: Context, crew: Any) -> None:
+    """Without any input CrewAI fills in nothing, and the model reads `{topic}`."""
+    fetch = getattr(crew, "fetch_inputs", None)
+    names = sorted(fetch()) if callable(fetch) else []
+    if names:
+        braced = ", ".join(f"{{{name}}}" for name in names)
+        context.warn(f"the crew's texts name {braced}, and no input was given: the models read them as they are")
+
+
 def _reported(original: Callable[..., Any], context: Context, what: str) -> Callable[..., Any]:
     @functools.wraps(original)
     def call(*arguments: Any, **options: Any) -> Any:
