@@ -1,7 +1,7 @@
 //! Attempts as callers: their keys, what each has consumed, and what it was answered.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,6 +14,9 @@ use segue_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{budget::Ledger, upstream::Caller};
+
+/// Doubtful calls that are remembered.
+const DOUBTFUL_MAX: usize = 10_000;
 
 /// One attempt.
 pub(crate) struct Account {
@@ -36,6 +39,8 @@ struct Book {
     usage: Usage,
     refusal: Option<TaskError>,
     trouble: Option<String>,
+    /// The call that was answered last.
+    last: Option<CallKey>,
     /// For each request: which of its repetitions are answered, or being answered.
     answered: HashMap<ContentHash, BTreeSet<u32>>,
 }
@@ -74,6 +79,11 @@ impl Account {
     /// What was wrong with the provider at its last call.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.book().trouble.clone()
+    }
+
+    /// The call that it was answered last.
+    pub(crate) fn last_answered(&self) -> Option<CallKey> {
+        self.book().last.clone()
     }
 
     pub(crate) fn was_refused(&self, why: TaskError) {
@@ -129,6 +139,7 @@ impl Place {
     /// The call is answered in full.
     pub(crate) fn keep(&mut self) {
         self.is_answered = true;
+        self.account.book().last = Some(self.key.clone());
     }
 }
 
@@ -147,6 +158,8 @@ impl Drop for Place {
 pub(crate) struct Accounts {
     live: Mutex<HashMap<String, Arc<Account>>>,
     total: Mutex<Usage>,
+    /// Calls whose answers are not given again, although the failure after them does not say so.
+    doubtful: Mutex<HashSet<CallKey>>,
 }
 
 impl Accounts {
@@ -162,6 +175,11 @@ impl Accounts {
     /// Whose key is this? `None`: nobody's, or of an attempt that is over.
     pub(crate) fn of(&self, secret: &str) -> Option<Arc<Account>> {
         lock(&self.live).get(secret).filter(|account| !account.ended.is_cancelled()).cloned()
+    }
+
+    /// May this call's answer be given again, as far as this process knows?
+    pub(crate) fn is_doubtful(&self, key: &CallKey) -> bool {
+        lock(&self.doubtful).contains(key)
     }
 
     /// Books what one call consumed.
@@ -187,6 +205,17 @@ impl Key {
     /// The text to send as `Authorization: Bearer …`. Never log it.
     pub(crate) fn secret(&self) -> &str {
         &self.secret
+    }
+
+    /// The attempt failed right after its last answer, with nothing wrong on the way to a model: the answer may be why, and
+    /// to give it again would make the next attempt fail alike.
+    pub(crate) fn doubt_last_answer(&self) {
+        let Some(last) = self.account.last_answered() else { return };
+        let mut doubtful = lock(&self.accounts.doubtful);
+        if doubtful.len() >= DOUBTFUL_MAX {
+            doubtful.clear();
+        }
+        doubtful.insert(last);
     }
 
     pub(crate) const fn account(&self) -> &Arc<Account> {

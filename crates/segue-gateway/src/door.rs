@@ -33,6 +33,12 @@ impl ModelDoor for Door {
     fn settle(&self, outcome: TaskOutcome) -> TaskOutcome {
         let usage = self.usage();
         let account = self.key.account();
+        if let TaskOutcome::Failed { error, .. } = &outcome
+            && error.kind == ErrorKind::Provider
+            && account.trouble().is_none()
+        {
+            self.key.doubt_last_answer();
+        }
         match (outcome, account.refusal(), account.trouble()) {
             (TaskOutcome::Failed { error, .. }, Some(refusal), _) => {
                 let detail = serde_json::json!({ "kind": error.kind, "message": error.message });
@@ -49,5 +55,5 @@ impl ModelDoor for Door {
 }
 
 const fn is_of_the_connection(error: &TaskError) -> bool {
-    matches!(error.kind, ErrorKind::Connection | ErrorKind::Timeout | ErrorKind::Provider)
+    matches!(error.kind, ErrorKind::Connection | ErrorKind::Timeout)
 }

@@ -56,12 +56,16 @@ pub(super) async fn answer(
             record::keep(&call, "application/json", body.clone(), meter.usage()).await;
             call.place.keep();
         }
+        if !is_answer {
+            call.account.had_trouble("the provider's answer cannot be read".to_owned());
+        }
         meter.close(if is_answer { Ending::Answered } else { Ending::Broken });
     } else {
         // A provider that repeats the key it refuses must not tell it to a worker.
         if let Some(secret) = route.upstream.secret() {
             body = without(body, secret.as_bytes());
         }
+        call.account.had_trouble(format!("the provider answered with status {}", status.as_u16()));
         meter.close(Ending::Refused);
     }
     Ok((status, given_back(&headers), Body::from(body)).into_response())

@@ -17,6 +17,9 @@ pub(super) async fn find(call: &Call) -> Option<RecordedCall> {
         // The first of those that share their answers: there is none yet.
         return None;
     }
+    if call.shared.accounts.is_doubtful(key) {
+        return None;
+    }
     call.shared.journal.recorded(key).await.unwrap_or_else(|error| {
         tracing::warn!(attempt = call.account.name, %error, "the journal of model calls cannot be read");
         None

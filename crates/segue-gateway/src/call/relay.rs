@@ -33,6 +33,7 @@ pub(super) fn answer(call: Call, reply: UpstreamReply, meter: Meter) -> Response
         record: Vec::new(),
         finished_choices: 0,
         is_sound: true,
+        has_answer: false,
         is_at_end: false,
         out: VecDeque::new(),
         held: Vec::new(),
@@ -52,6 +53,8 @@ struct Relay {
     finished_choices: usize,
     /// Can it be kept, if it comes to its end?
     is_sound: bool,
+    /// Has the model come to an end of what it says, for one choice at least?
+    has_answer: bool,
     /// Has the model said its last word? What follows is held back until the answer is kept.
     is_at_end: bool,
     /// To be given now.
@@ -113,6 +116,7 @@ impl Relay {
             self.meter.has_come(output_bytes);
             self.finished_choices += finished;
             self.is_sound &= !is_error;
+            self.has_answer |= is_last_word || finished > 0;
             self.is_at_end |= is_done || is_last_word || self.finished_choices >= self.call.ask.choices;
             if let Some(shown) = shown(&self.call.ask, &event) {
                 if self.is_at_end { self.held.push(shown) } else { now.push(shown) }
@@ -133,12 +137,15 @@ impl Relay {
     /// The answer is over: keeps and counts it, then lets the rest of it go.
     async fn finish(&mut self) {
         let rest = std::mem::take(&mut self.splitter).into_rest();
-        if self.is_at_end && self.is_sound {
+        let is_whole = self.is_sound && self.has_answer;
+        if is_whole {
             let record = std::mem::take(&mut self.record);
             record::keep(&self.call, "text/event-stream", record, self.meter.usage()).await;
             self.call.place.keep();
         }
-        let is_whole = self.is_at_end && self.is_sound;
+        if !is_whole {
+            self.call.account.had_trouble("the provider's answer was not whole".to_owned());
+        }
         self.meter.close_but_hold_place(if is_whole { Ending::Answered } else { Ending::Broken });
         self.out.extend(std::mem::take(&mut self.held));
         if !rest.is_empty() {

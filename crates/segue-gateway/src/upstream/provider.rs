@@ -38,6 +38,9 @@ impl Provider {
         if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
             return Err(bad("`base_url` is an http(s) address without a user or a password".to_owned()));
         }
+        if options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@')) {
+            return Err(bad("`proxy` is an address without a user or a password".to_owned()));
+        }
         let proxy = options.proxy.as_ref().map(reqwest::Proxy::all).transpose();
         let key = match &options.key {
             ProviderKey::Given(key) => Some(key.trim().to_owned()),

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use segue_core::ports::{Invocation, ModelAccess as _, ModelJournal as _};
+use segue_core::{
+    outcome::{ErrorKind, TaskOutcome},
+    ports::{Invocation, ModelAccess as _, ModelJournal as _},
+};
 use segue_gateway::{Gateway, GatewayOptions};
 use segue_testkit::{
     http::{call, request, send},
@@ -108,18 +111,21 @@ async fn responses_and_embeddings_are_given_again_too() {
 async fn only_what_was_answered_in_full_is_kept() {
     let provider = StubProvider::start();
     let bad = [Reply::status(500), Reply::malformed(), Reply::no_choices(), Reply::text("cut off").cut()];
+    let bad_streams = [Reply::text("a stream that is cut off").cut(), Reply::no_choices()];
     let gateway = start(&[&provider]).await;
     let ask_roughly = async |door: &dyn segue_core::ports::ModelDoor, body: &Value| {
         let port = port(door.base_url());
         send(port, &request(port, "POST", "/v1/chat/completions", door.api_key(), body)).await
     };
     let door = gateway.open(&attempt(1)).unwrap();
-    for reply in bad.clone().into_iter().chain([Reply::text("a stream that is cut off").cut()]) {
+    for reply in bad {
         provider.push(reply);
         ask_roughly(&*door, &question("Hello")).await;
     }
-    provider.push(Reply::text("a stream that is cut off").cut());
-    ask_roughly(&*door, &streamed("Hello")).await;
+    for reply in bad_streams {
+        provider.push(reply);
+        ask_roughly(&*door, &streamed("Hello")).await;
+    }
     provider.push(Reply::text("good"));
     assert_eq!(said(&ask(&*door, &question("Hello")).await), "good");
     let asked = provider.requests().len();
@@ -174,4 +180,21 @@ async fn who_has_heard_an_answer_finds_it_in_the_journal() {
     }
     let of_attempt = journal.usage(invocation.context.run_id, &invocation.context.effect_key, 1).await.unwrap();
     assert_eq!((of_attempt, controls.progress.seen().len()), (provider.usage(), 20));
+}
+
+/// A failure of the provider that no provider has caused: the framework could not read what it was given.
+#[tokio::test]
+async fn an_answer_after_which_an_attempt_fails_for_no_other_reason_is_asked_for_anew() {
+    let provider = StubProvider::start();
+    number_the_answers(&provider);
+    let gateway = start(&[&provider]).await;
+    let mut heard = Vec::new();
+    for number in 1..=2 {
+        let door = gateway.open(&attempt(number)).unwrap();
+        for step in ["one", "two"] {
+            heard.push(said(&ask(&*door, &question(step)).await));
+        }
+        door.settle(TaskOutcome::failure(ErrorKind::Provider, "The answer cannot be read."));
+    }
+    assert_eq!(heard, ["answer 1", "answer 2", "answer 1", "answer 3"]);
 }
