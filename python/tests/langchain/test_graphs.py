@@ -246,9 +246,11 @@ def test_a_question_without_a_checkpointer_is_an_error(begin: Begin, project: Pr
 
 def test_an_answer_to_what_is_forgotten_is_an_error(begin: Begin, project: Project) -> None:
     project.write(ASKING)
-    answers = {"token": None, "answers": {"x": 1}}
-    error = begin({"graph": "./app.py:graph", "log": []}, attempt=2, resume=answers).error()
-    assert "checkpoint" in error["message"]
+    for token, mark in [({"interrupts": ["x"]}, "checkpoint"), ("no token of anybody", "token")]:
+        answers = {"token": token, "answers": {"x": 1}}
+        error = begin({"graph": "./app.py:graph", "log": []}, attempt=2, resume=answers).error()
+        assert (error["kind"], error["retryable"]) == ("invalid_input", False)
+        assert mark in error["message"]
 
 
 def test_an_agents_tool_is_approved(begin: Begin, project: Project, models: Provider) -> None:

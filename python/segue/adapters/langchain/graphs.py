@@ -57,6 +57,8 @@ class GraphRun:
     async def _entries(self, value: Callable[[], Any]) -> list[Any]:
         """What to begin with; each if the one before it turns out to be too late."""
         start = self._context.start
+        if start.resume is not None and not questions.is_token(start.resume.token):
+            raise Failure("invalid_input", "it cannot be resumed: the token is none of LangGraph's questions")
         is_first = start.attempt <= 1 and start.resume is None
         if is_first or not self._has_saver:
             if start.resume is not None:

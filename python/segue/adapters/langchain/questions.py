@@ -20,6 +20,11 @@ def question(interrupts: Iterable[Any], note: str = "") -> Question:
     return Question(prompt[:_PROMPT_CHARS_MAX], items, {"interrupts": [item.id for item in items]})
 
 
+def is_token(token: Any) -> bool:
+    """Is it what a question of ours said as its `resume`?"""
+    return isinstance(token, dict) and isinstance(token.get("interrupts"), list)
+
+
 def _item(interrupt: Any) -> Item:
     value = outputs.to_json(interrupt.value)
     schema = _schema(getattr(interrupt, "response_schema", None)) or _review_schema(value)
