@@ -240,6 +240,28 @@ fn finally_runs_however_it_goes() {
 }
 
 #[test]
+fn langgraph_agent_asks_before_it_sends() {
+    let example = Example::new("langgraph_agent");
+    let asked = example.run(&["--rehearse", "--no-wait"]);
+    assert_eq!(asked.code, 6, "{asked:#?}");
+    let wrong = example.segue(&["signal", "@last", "send", "--data", r#"{"answer": "perhaps"}"#, "--json"]);
+    assert_eq!(wrong.code, 3, "{wrong:#?}");
+    let sent = example.segue(&["signal", "@last", "send", "--data", r#"{"answer": "yes"}"#, "--json"]);
+    let document = example.succeeded(&sent);
+    assert_eq!(document["outputs"], json!({ "sent": true }));
+    assert_eq!(document["tasks"]["orders"]["output"]["o-2"], "on its way");
+    assert_eq!(document["usage"]["model_calls"], 1, "{document:#}");
+}
+
+#[test]
+fn mixed_passes_a_crews_facts_to_a_graph() {
+    let document = run_example("mixed", &["--rehearse"]);
+    assert_eq!(document["outputs"]["drafts"], 2, "{document:#}");
+    assert!(document["outputs"]["text"].is_string(), "{document:#}");
+    assert_eq!(document["usage"]["model_calls"], 4, "{document:#}");
+}
+
+#[test]
 fn weather_is_survived() {
     let script = examples().join("weather/script.yaml");
     let document = run_example("weather", &["--rehearse", script.to_str().unwrap()]);
@@ -272,9 +294,11 @@ fn no_example_is_without_a_test() {
         "crew_project",
         "etl",
         "finally",
+        "langgraph_agent",
         "linear",
         "loop",
         "map",
+        "mixed",
         "parallel",
         "sub_workflow",
         "wait",
