@@ -274,6 +274,32 @@ def test_all_kinds_of_questions_in_one_flow(flow: Any, provider: Provider) -> No
     assert journal.paid == 1
 
 
+AGAIN = """
+from crewai.flow.flow import Flow, listen, start
+from crewai.flow.human_feedback import human_feedback
+class Again(Flow):
+    @start()
+    def before(self):
+        self.state["before"] = self.ask("Which?")
+    @listen(before)
+    @human_feedback(message="Go on?")
+    def check(self):
+        return self.state["before"]
+    @listen(check)
+    def after(self):
+        return [self.state["before"], self.ask("Which?")]
+"""
+
+
+def test_an_answer_is_good_for_one_question(flow: Any) -> None:
+    """The same question behind a pause is another one."""
+    first = flow(AGAIN)
+    second = flow(AGAIN, answered(first, "red"))
+    third = flow(AGAIN, answered(second, "yes"))
+    assert [each["prompt"] for each in (first, second, third)] == ["Which?", "Go on?", "Which?"]
+    assert flow(AGAIN, answered(third, "blue"))["output"]["output"] == ["red", "blue"]
+
+
 NESTED = (
     REVIEW
     + """
