@@ -76,6 +76,38 @@ async def final(state: State) -> State:
 builder = StateGraph(State).add_sequence([draft, ask, final]).add_edge(START, "draft")
 "#;
 
+/// The public suite for savers, against the one that a graph gets.
+const SUITE: &str = r#"
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.conformance.capabilities import BASE_CAPABILITIES
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+from segue.adapters.langchain.saver import SegueSaver
+from segue.worker import current
+
+
+class State(TypedDict, total=False):
+    passed: int
+    failures: list
+
+
+async def check(state: State) -> State:
+    attempt = current.attempt()
+
+    @checkpointer_test(name="segue")
+    async def make():
+        yield SegueSaver(attempt, attempt.start.thread)
+
+    report = await validate(make, capabilities={each.value for each in BASE_CAPABILITIES})
+    results = [report.results[each.value] for each in BASE_CAPABILITIES]
+    failures = [str(failure) for result in results for failure in result.failures or ()]
+    return {"passed": sum(result.tests_passed for result in results), "failures": failures}
+
+
+builder = StateGraph(State).add_sequence([check]).add_edge(START, "check")
+"#;
+
 /// A place with a graph in it, which runs in the environment that the tests are given, or in a managed one.
 fn place(code: &str, hints: &Value) -> Place {
     let place = Place::new();
@@ -175,4 +207,18 @@ fn a_question_is_answered_from_another_process() {
     assert_eq!((&output["verdict"], &output["final"]), (&json!("yes"), &json!("Chapter 2.")), "{document:#}");
     assert_eq!(provider.requests().len(), 2, "{document:#}");
     assert_eq!(document["usage"]["model_calls"], 2, "{document:#}");
+}
+
+#[test]
+fn the_public_suite_for_savers_passes_on_sqlite() {
+    if std::env::var_os("SEGUE_TEST_LANGGRAPH").is_none() {
+        // The suite is no part of the managed environment; `cargo xtask test` makes one that has it.
+        return;
+    }
+    let place = place(SUITE, &json!({}));
+    let ran = run(&place, &provider(), &["run", "graph.yaml", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let output = &ran.document()["tasks"]["book"]["output"];
+    assert_eq!(output["failures"], json!([]), "{output:#}");
+    assert!(output["passed"].as_u64().unwrap() >= 58, "{output:#}");
 }
