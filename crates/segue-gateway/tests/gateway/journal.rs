@@ -2,9 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use async_trait::async_trait;
 use segue_core::{
-    outcome::{ErrorKind, TaskOutcome},
-    ports::{Invocation, ModelAccess as _, ModelJournal as _},
+    ids::RunId,
+    outcome::{ErrorKind, TaskOutcome, Usage},
+    ports::{CallKey, Invocation, ModelAccess as _, ModelJournal, RecordedCall, StoreError},
 };
 use segue_gateway::{Gateway, GatewayOptions};
 use segue_testkit::{
@@ -12,9 +14,10 @@ use segue_testkit::{
     provider::{Reply, StubProvider},
 };
 use serde_json::{Value, json};
+use tokio::{io::AsyncReadExt as _, sync::Semaphore};
 
 use crate::common::{
-    Journal, ask, attempt, attempt_with_controls, options, port, question, said, said_in_pieces, start, streamed,
+    Journal, ask, attempt, attempt_with_controls, begin, options, port, question, said, said_in_pieces, start, streamed,
 };
 
 /// Six steps, each of which asks something of its own; two ask the same.
@@ -197,4 +200,53 @@ async fn an_answer_after_which_an_attempt_fails_for_no_other_reason_is_asked_for
         door.settle(TaskOutcome::failure(ErrorKind::Provider, "The answer cannot be read."));
     }
     assert_eq!(heard, ["answer 1", "answer 2", "answer 1", "answer 3"]);
+}
+
+/// A journal that is slow to write.
+struct Slow {
+    entered: Semaphore,
+    goes_on: Semaphore,
+}
+
+#[async_trait]
+impl ModelJournal for Slow {
+    async fn record(&self, _: RecordedCall) -> Result<(), StoreError> {
+        self.entered.add_permits(1);
+        self.goes_on.acquire().await.unwrap().forget();
+        Ok(())
+    }
+
+    async fn recorded(&self, _: &CallKey) -> Result<Option<RecordedCall>, StoreError> {
+        Ok(None)
+    }
+
+    async fn usage(&self, _: RunId, _: &str, _: u32) -> Result<Usage, StoreError> {
+        Ok(Usage::default())
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_answer_is_held_back_until_it_is_kept() {
+    let provider = StubProvider::start();
+    provider.always(Reply::text("one two three four five six"));
+    let journal = Arc::new(Slow { entered: Semaphore::new(0), goes_on: Semaphore::new(0) });
+    let options = GatewayOptions { journal: journal.clone(), ..options(&[&provider]) };
+    let gateway = Gateway::start(options).await.unwrap();
+    let door = gateway.open(&attempt(1)).unwrap();
+    for body in [question("Count!"), streamed("Count!")] {
+        let mut stream = begin(&*door, &body).await;
+        journal.entered.acquire().await.unwrap().forget();
+        // Whatever was let through is here by now, or never.
+        let mut seen = Vec::new();
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+            let _ = stream.try_read_buf(&mut seen);
+        }
+        let seen = String::from_utf8(seen).unwrap();
+        assert!(!seen.contains("stop") && !seen.contains("[DONE]"), "{seen}");
+        journal.goes_on.add_permits(1);
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.contains("stop"), "{rest}");
+    }
 }
