@@ -92,12 +92,15 @@ impl<'a> Attempt<'a> {
             };
             let answer = resume.answers.get(ANSWER).unwrap_or(&Value::Null);
             self.stopping.watch(id);
+            self.ledger.answered(id).await?;
             self.answer(id, text("task"), answer).await?;
             return self.follow(id, SETTLING_POLLS).await;
         }
         let next = match self.ledger.last().await? {
             Last::Intended => return Err(unknown("an attempt before this one was lost while it kicked off")),
             Last::None { next } => next,
+            // It asked and was answered, and this attempt is to begin at the inputs all the same.
+            Last::Known { id, next } if self.ledger.was_answered(&id).await? => next,
             Last::Known { id, next } => match self.server.status(&id).await? {
                 // A timeout or a cancel stopped it: nothing of it can be used.
                 Some(Status::Stopped) => next,
@@ -144,7 +147,7 @@ impl<'a> Attempt<'a> {
                 return Err(unknown("the server does not know the execution any more"));
             };
             match &status {
-                Status::Running | Status::Strange(_) => {}
+                Status::Running { .. } | Status::Strange(_) => {}
                 Status::Asks { .. } if settling > 0 => settling -= 1,
                 Status::Asks { task, value } => {
                     let question = question(id, task.as_deref(), value.clone());
@@ -177,7 +180,8 @@ impl<'a> Attempt<'a> {
             Status::Asks { .. } => "answered".to_owned(),
             _ => "running".to_owned(),
         };
-        let data = json!({ "kickoff_id": id, "state": state });
+        let task = if let Status::Running { task } = status { task.as_deref() } else { None };
+        let data = json!({ "kickoff_id": id, "state": state, "task": task });
         self.invocation.progress.emit(Progress { name: "task.progress", data });
     }
 
@@ -262,7 +266,7 @@ impl Stopping {
         let mut count = 0;
         loop {
             match self.server.status(&id).await {
-                Ok(Some(Status::Running)) => {}
+                Ok(Some(Status::Running { .. })) => {}
                 Ok(Some(Status::Ended { usage, .. })) => return usage,
                 _ => return Usage::default(),
             }

@@ -67,16 +67,40 @@ impl Ledger {
         self.write(2 * number + 1, &json!({ "kickoff_id": null })).await
     }
 
+    /// A person has answered this execution.
+    pub(super) async fn answered(&self, id: &str) -> Result<(), TaskError> {
+        self.write_at(self.answer_of(id), &json!({ "answered": id })).await
+    }
+
+    /// Has a person answered it before?
+    pub(super) async fn was_answered(&self, id: &str) -> Result<bool, TaskError> {
+        Ok(self.read_at(&self.answer_of(id)).await?.is_some())
+    }
+
+    /// Answers are kept for all attempts: they may be given long after.
+    fn answer_of(&self, id: &str) -> CallKey {
+        let hash = ContentHash::of(format!("crewai.remote answered\n{id}").as_bytes());
+        CallKey { since: 0, hash, nth: 0, ..self.key.clone() }
+    }
+
     async fn read(&self, nth: u32) -> Result<Option<Value>, TaskError> {
+        self.read_at(&CallKey { nth, ..self.key.clone() }).await
+    }
+
+    async fn read_at(&self, key: &CallKey) -> Result<Option<Value>, TaskError> {
         let Some(journal) = &self.journal else { return Ok(None) };
-        let entry = journal.recorded(&CallKey { nth, ..self.key.clone() }).await.map_err(unwritten)?;
+        let entry = journal.recorded(key).await.map_err(unwritten)?;
         Ok(entry.map(|entry| serde_json::from_slice(&entry.body).unwrap_or_default()))
     }
 
     async fn write(&self, nth: u32, body: &Value) -> Result<(), TaskError> {
+        self.write_at(CallKey { nth, ..self.key.clone() }, body).await
+    }
+
+    async fn write_at(&self, key: CallKey, body: &Value) -> Result<(), TaskError> {
         let Some(journal) = &self.journal else { return Ok(()) };
         let entry = RecordedCall {
-            key: CallKey { nth, ..self.key.clone() },
+            key,
             attempt: self.attempt,
             model: "crewai.remote".to_owned(),
             content_type: "application/json".to_owned(),

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 /// How an execution stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Status {
-    /// It goes on.
-    Running,
+    /// It goes on; with this of the crew's tasks, where that is told.
+    Running { task: Option<String> },
     /// It waits for a person.
     Asks { task: Option<String>, value: Value },
     /// It has ended well.
@@ -26,7 +26,7 @@ impl Status {
         let plain: String = word.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
         match plain.as_str() {
             "running" | "pending" | "queued" | "started" | "received" | "retry" | "retrying" | "resumed"
-            | "processing" | "inprogress" => Self::Running,
+            | "processing" | "inprogress" => Self::Running { task: task(body) },
             "completed" | "success" | "succeeded" | "finished" => {
                 Self::Ended { output: output(body), usage: usage(body) }
             }
@@ -68,7 +68,7 @@ fn message(body: &Value) -> String {
     told.unwrap_or("the crew failed, and its server does not say why").chars().take(2000).collect()
 }
 
-/// Which task waits. Where it stands is not documented.
+/// Which task it is about. Where that stands for one that waits is not documented.
 fn task(body: &Value) -> Option<String> {
     let places = ["/task_id", "/current_task/id", "/current_task/task_id", "/current_task", "/human_input/task_id"];
     places.iter().find_map(|place| body.pointer(place)?.as_str()).map(str::to_owned)
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn both_shapes_say_the_same() {
         for running in [json!({ "status": "running" }), json!({ "state": "STARTED" }), json!({ "state": "PENDING" })] {
-            assert_eq!(Status::read(&running), Status::Running);
+            assert_eq!(Status::read(&running), Status::Running { task: None });
         }
         let tasks = json!([{ "task_id": "t", "agent": "A", "output": "o", "execution_time": 1 }]);
         let documented = json!({ "status": "completed", "result": { "output": "text", "tasks": tasks } });

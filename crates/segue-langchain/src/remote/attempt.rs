@@ -43,21 +43,25 @@ enum Turn {
 }
 
 impl Turn {
-    fn of(invocation: &Invocation) -> Self {
+    fn of(invocation: &Invocation) -> Result<Self, TaskError> {
         let context = &invocation.context;
-        match &invocation.resume {
-            None => Self::First { thread: thread_id(&context.effect_key, context.answers_since) },
-            Some(resume) => {
-                let text = |name: &str| resume.token[name].as_str().unwrap_or_default().to_owned();
-                Self::Resumed {
-                    thread: text("thread"),
-                    run: text("run"),
-                    checkpoint: resume.token["checkpoint"].clone(),
-                    before: usage_of(&resume.token["used"]),
-                    answers: json!(*resume.answers),
-                }
-            }
-        }
+        let Some(resume) = &invocation.resume else {
+            return Ok(Self::First { thread: thread_id(&context.effect_key, context.answers_since) });
+        };
+        let text = |name: &str| resume.token[name].as_str().map(str::to_owned);
+        let (Some(thread), Some(run)) = (text("thread"), text("run")) else {
+            return Err(TaskError::new(
+                ErrorKind::InvalidInput,
+                "what it is to go on from is no question of a graph's",
+            ));
+        };
+        Ok(Self::Resumed {
+            thread,
+            run,
+            checkpoint: resume.token["checkpoint"].clone(),
+            before: usage_of(&resume.token["used"]),
+            answers: json!(*resume.answers),
+        })
     }
 
     fn thread(&self) -> &str {
@@ -104,7 +108,7 @@ impl<'a> Attempt<'a> {
         let policy = Policy { redirects: Some(0), ..Policy::of(options, &invocation.hints, invocation.timeout) };
         let client = HttpClient::new(options, policy)?;
         let server = Server::new(Api::new(client, &task.url, task.headers.clone()), pauses);
-        let turn = Turn::of(invocation);
+        let turn = Turn::of(invocation)?;
         let ending = Ending {
             server: server.clone(),
             thread: turn.thread().to_owned(),
@@ -146,6 +150,10 @@ impl<'a> Attempt<'a> {
                 self.server.thread(thread, &json!({ "segue_key": self.invocation.context.effect_key })).await?;
             }
             let runs = self.server.runs(thread).await?.ok_or_else(|| self.no_thread())?;
+            if self.was_answered(&runs) {
+                self.server.forget(thread).await?;
+                continue;
+            }
             let own: Vec<&RunInfo> = runs.iter().filter(|run| self.is_of_this_turn(run)).collect();
             if let Some(run) = own.iter().find(|run| run.is_open()) {
                 self.ending.is_due.store(true, Ordering::SeqCst);
@@ -174,6 +182,13 @@ impl<'a> Attempt<'a> {
             }
             tokio::time::sleep(pauses.after(failed - 1)).await;
         }
+    }
+
+    /// Did the thread ask, was it answered, and is this attempt to begin at the input all the same? What the thread holds is
+    /// of no use then.
+    fn was_answered(&self, runs: &[RunInfo]) -> bool {
+        let goes_on = |run: &RunInfo| run.metadata["segue_turn"].as_str().is_some_and(|turn| !turn.is_empty());
+        matches!(self.turn, Turn::First { .. }) && runs.iter().any(|run| self.ending.is_ours(run) && goes_on(run))
     }
 
     /// Is it this piece of work's, and good for this attempt?

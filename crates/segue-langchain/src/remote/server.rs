@@ -128,6 +128,12 @@ impl Server {
         if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { answer.success("the state").map(Some) }
     }
 
+    /// Deletes the thread and its runs.
+    pub(super) async fn forget(&self, thread: &str) -> Result<(), TaskError> {
+        let answer = self.insist(Method::DELETE, &format!("/threads/{thread}"), None).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(()) } else { answer.success("the deletion").map(|_| ()) }
+    }
+
     /// Ends a run, and returns when it has ended. One that has ended already, or is gone, is fine.
     pub(super) async fn cancel(&self, thread: &str, run: &str) -> Result<(), TaskError> {
         let path = format!("/threads/{thread}/runs/{run}/cancel?wait=1&action=interrupt");

@@ -14,7 +14,10 @@ use segue_core::{
 use segue_http::{HttpOptions, Pauses};
 use segue_langchain::LanggraphRemote;
 use segue_testkit::{
-    conformance::adapter::{AdapterCases, Case, check_adapter},
+    conformance::{
+        adapter::{AdapterCases, Case, check_adapter},
+        question::{QuestionCases, check_questions},
+    },
     langgraph_server::LanggraphServer,
 };
 use serde_json::{Value, json};
@@ -108,6 +111,14 @@ async fn keeps_every_promise_of_an_adapter() {
         is_anything_left: Box::new(move || watched.running() > 0 || !watched.web().is_quiet()),
     })
     .await;
+}
+
+#[tokio::test]
+async fn keeps_every_promise_of_an_adapter_that_asks() {
+    let server = LanggraphServer::start();
+    let (asks, then) = (case(&server, "ask"), json!({ "i1": "yes", "i2": "yes" }));
+    let cases = QuestionCases { adapter: Arc::new(adapter()), asks, answer: json!("yes"), then, at: "/answers" };
+    check_questions(cases).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,11 @@ pub(super) async fn answer(shared: Arc<Shared>, call: Call) -> Answer {
         ("GET", ["threads", thread]) => {
             shared.world().threads.get(*thread).map_or_else(no_thread, |it| shown(thread, it))
         }
+        ("DELETE", ["threads", thread]) => shared.change(|world| {
+            world.threads.remove(*thread);
+            world.runs.retain(|run| run.thread != *thread);
+            Answer::text(204, "")
+        }),
         ("GET", ["threads", thread, "state"]) => shared.world().threads.get(*thread).map_or_else(no_thread, state),
         ("GET", ["threads", thread, "runs"]) => list(&shared.world(), thread),
         ("POST", ["threads", thread, "runs"]) => shared.change(|world| make_run(world, thread, &call.body)),
