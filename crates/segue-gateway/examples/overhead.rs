@@ -2,7 +2,7 @@
 //! turns, so that whatever else the machine does harms both alike.
 //!
 //! ```text
-//! cargo run --release -p segue-gateway --example overhead [-- CALLS]
+//! cargo xtask bench gateway [CALLS]
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

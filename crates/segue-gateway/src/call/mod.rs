@@ -100,7 +100,8 @@ async fn carry_out(
     }
     let route = match call.shared.route(&call.ask.model, call.account.rehearsal) {
         Ok(route) => route,
-        Err(error) => return Err(call.refused(ErrorKind::Auth, error)),
+        Err(error) if error.status() == StatusCode::UNAUTHORIZED => return Err(call.refused(ErrorKind::Auth, error)),
+        Err(error) => return Err(call.refused(ErrorKind::InvalidInput, error)),
     };
     let mut meter = Meter::new(&call, route.upstream.name(), route.price);
     call.reserve(&route, &mut meter).await?;

@@ -176,6 +176,7 @@ async fn the_model_says_which_provider_is_asked() {
     body["model"] = json!("claude");
     let answer = ask(&*door, &body).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("model_not_found")));
+    assert_eq!(door.refusal().unwrap().kind, ErrorKind::InvalidInput);
     let listed = http::call(port(door.base_url()), "GET", "/v1/models", door.api_key(), &json!(null)).await.json();
     assert_eq!(listed["data"][1]["id"], "o3");
 }
