@@ -8,10 +8,11 @@ use segue_core::{
     ports::{Adapter, CheckpointStore, EventBus, ModelAccess, ModelJournal, Orchestrator, RunStore},
     spec::{Diagnostic, WorkflowSpec},
 };
-use segue_crewai::{CrewaiAdapter, CrewaiOptions, Prepare};
+use segue_crewai::{CrewaiAdapter, CrewaiOptions, CrewaiRemote, Prepare, RemoteOptions};
 use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
 use segue_gateway::{CHAT, ChatAdapter, Gateway, GatewayError, GatewayOptions};
-use segue_langchain::LangchainAdapter;
+use segue_http::HttpAdapter;
+use segue_langchain::{LangchainAdapter, LanggraphRemote};
 use segue_sqlite::{SqliteOptions, SqliteStore, Synchronous};
 use segue_worker::{
     contain::sweep_dead_engines,
@@ -79,6 +80,7 @@ impl Session {
         let runtime = || runtime_options(&settings, gateway.clone(), checkpoints.clone(), purpose.quiet);
         let langchain = Arc::new(LangchainAdapter::new(runtime()));
         let python = Arc::new(PythonAdapter::new(runtime()));
+        let crewai_remote = CrewaiRemote::new(RemoteOptions { journal: Some(journal.clone()), ..Default::default() });
         let engine = Engine::builder(store.clone())
             .bus(bus.clone())
             .config(engine_config(&settings))
@@ -86,6 +88,9 @@ impl Session {
             .journal(journal)
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(ProcessAdapter))
+            .adapter(Arc::new(HttpAdapter::default()))
+            .adapter(Arc::new(LanggraphRemote::default()))
+            .adapter(Arc::new(crewai_remote))
             .adapter(crewai.clone())
             .adapter(langchain.clone())
             .adapter(python.clone())
@@ -191,6 +196,9 @@ fn adapters() -> Vec<Box<dyn Adapter>> {
     vec![
         Box::new(Pass),
         Box::new(ProcessAdapter),
+        Box::new(HttpAdapter::default()),
+        Box::new(LanggraphRemote::default()),
+        Box::new(CrewaiRemote::default()),
         Box::new(CrewaiAdapter::new(CrewaiOptions::new("."))),
         Box::new(LangchainAdapter::new(RuntimeOptions::new("."))),
         Box::new(PythonAdapter::new(RuntimeOptions::new("."))),
