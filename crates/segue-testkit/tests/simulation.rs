@@ -20,7 +20,7 @@ const RUNS: u64 = 50_000;
 const REGRESSIONS: &str = include_str!("seeds.txt");
 
 /// What every ordinary simulation must reach, and at least how often in a thousand runs.
-const REACHED: [(&str, u64); 54] = [
+const REACHED: &[(&str, u64)] = &[
     ("run.created", 1_000),
     ("run.started", 1_000),
     ("run.succeeded", 50),
@@ -71,6 +71,31 @@ const REACHED: [(&str, u64); 54] = [
     ("waiting.event", 50),
     ("task.signaled", 100),
     ("rejected by a person", 20),
+    ("waiting.failure", 80),
+    ("waiting.question", 30),
+    ("waiting.child", 100),
+    ("child started", 100),
+    ("child reopened", 10),
+    ("child found again", 30),
+    ("child detached", 20),
+    ("child given up", 8),
+    ("child cancelled with its parent", 2),
+    ("child awaited by another engine", 15),
+    ("answer misfits", 60),
+    ("answer refused", 10),
+    ("rerun", 40),
+    ("reused", 40),
+    ("loop not taken over", 4),
+    ("reused loop", 1),
+    ("on_failure nodes", 20),
+    ("finally nodes", 100),
+    ("finally after a cancel", 20),
+    ("finally after a timeout", 5),
+    ("finally stopped by a second cancel", 2),
+    ("finally out of time", 2),
+    ("decided: retry", 20),
+    ("decided: continue", 15),
+    ("decided: fail", 15),
     // At least ten thousand times each in the fifty thousand runs of every build.
     ("race cancel/completion", 400),
     ("race timeout/completion", 400),

@@ -207,13 +207,6 @@ impl Run {
                 }
             }
         }
-        if let Some(Parts::Iteration { current, .. }) = self.task(ix).parts {
-            let ended = self.task(current).finished_at;
-            let next = ended.map(|ended| ended.plus(self.pause_between(ix)));
-            if let Some(next) = next {
-                self.state.timers.remove(&(next, Timer::Iterate(ix)));
-            }
-        }
         let task = self.task_mut(ix);
         task.status = status;
         task.finished_at = Some(time);

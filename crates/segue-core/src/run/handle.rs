@@ -27,7 +27,8 @@ impl Run {
             Input::Signal { to, data, request } => self.signal(&mut events, &to, &data, request, now)?,
             Input::TaskWaits { task, attempt, waiting } => {
                 let ix = self.running_attempt(&task, attempt)?;
-                let is_child = matches!((&waiting, &self.node_of(ix).work), (Waiting::Child { .. }, Work::Child(_)));
+                let work = &self.node_of(ix).work;
+                let is_child = matches!((&waiting, work), (Waiting::Child { .. }, Work::Child(child)) if !child.detach);
                 let runs = self.state.running.contains(&ix) || planted!(WaitsTwiceForChildren);
                 if !is_child || !runs {
                     return Err(Rejected::Stale);

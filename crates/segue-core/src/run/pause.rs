@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Run, TaskIx, Timer};
+use super::{Run, TaskIx, Timer, task::Parts};
 use crate::{
     event::{Event, EventKind, Waiting},
     outcome::{Loss, TaskError, Usage},
@@ -65,6 +65,13 @@ impl Run {
         }
         if let Some(deadline_at) = deadline_at {
             self.state.timers.remove(&(deadline_at, Timer::Deadline(ix)));
+        }
+        if let Some(Parts::Iteration { current, .. }) = self.task(ix).parts {
+            let ended = self.task(current).finished_at;
+            let next = ended.map(|ended| ended.plus(self.pause_between(ix)));
+            if let Some(next) = next {
+                self.state.timers.remove(&(next, Timer::Iterate(ix)));
+            }
         }
     }
 

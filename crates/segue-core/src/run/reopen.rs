@@ -111,6 +111,7 @@ impl Run {
         }
         let task = self.task_mut(ix);
         (task.finished_at, task.error, task.deadline_at, task.told) = (None, None, None, false);
+        task.handlers = 0;
         self.begin(ix, now);
         if self.task(ix).layer == Layer::Work && matches!(plan.node(self.task(ix).node).work, Work::Group(_)) {
             self.time_group(ix, now);

@@ -3,9 +3,10 @@
 
 use std::cmp::Ordering;
 
+use segue_core::spec::Join;
 use serde_json::{Value, json};
 
-use super::{Auditor, tree::Parts};
+use super::{Auditor, stage::Stage, tree::Parts};
 
 /// What an expression can see.
 pub(super) struct Scope<'a> {
@@ -59,6 +60,7 @@ impl Scope<'_> {
         let mut steps = path.split('.');
         let mut value = match steps.next() {
             Some("params") => Some(self.auditor.params.clone()),
+            Some("run") => Some(json!({ "status": self.auditor.status_in(self.auditor.scopes[self.scope].stage) })),
             Some("nodes") => {
                 let name = steps.next().ok_or("`nodes` alone")?;
                 let ix = self.auditor.visible(self.scope, name).ok_or_else(|| format!("no node `{name}`"))?;
@@ -94,7 +96,7 @@ impl Scope<'_> {
         }
     }
 
-    /// What the nearest instance, iteration or round around it says.
+    /// What the nearest instance, iteration, round or failure around it says.
     fn around(&self, name: &str) -> Option<Value> {
         let auditor = self.auditor;
         let mut part = self.task.or(auditor.scopes[self.scope].owner);
@@ -106,11 +108,15 @@ impl Scope<'_> {
                 ("iteration", Some(Parts::Iteration { .. })) => return Some(task.number.into()),
                 ("previous", Some(Parts::Iteration { previous, .. })) => return Some(previous.clone()),
                 ("iteration", None) if task.round > 0 => return Some(task.round.into()),
+                ("error", None) if auditor.node(ix).join == Join::AnyFailure => {
+                    return Some(auditor.failure_before(ix));
+                }
                 _ => {}
             }
             part = auditor.container(ix);
         }
-        None
+        let is_later = auditor.scopes[self.scope].stage != Stage::Main;
+        (name == "error" && is_later).then(|| auditor.failure_of_main())
     }
 }
 

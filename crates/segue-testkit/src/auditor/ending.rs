@@ -5,7 +5,6 @@ use segue_core::{
     outcome::{ErrorKind, TaskError},
     payload::Payload,
     status::Status,
-    time::Timestamp,
 };
 use serde_json::Value;
 
@@ -13,11 +12,12 @@ use super::{
     Auditor, Phase, Rule, Violation,
     graph::MAIN,
     join::{Decision, Fate},
+    stage::Stage,
 };
 
 impl Auditor {
     pub(super) fn run_cancelling(&mut self, by: CancelCause, reason: &str) -> Result<(), Violation> {
-        self.check(self.cancelling.is_none(), Rule::Cause, || "is being cancelled already".into())?;
+        self.check(!self.stopping, Rule::Cause, || "is being cancelled already".into())?;
         let open = self.current().any(|ix| !self.tasks[ix].status.is_terminal());
         self.check(open, Rule::Cause, || "nothing is left to be cancelled".into())?;
         match by {
@@ -29,7 +29,7 @@ impl Auditor {
                 })?;
             }
             CancelCause::Failure => {
-                let hopeless = self.first_failure(MAIN);
+                let hopeless = self.first_failure(MAIN).filter(|_| self.stage == Stage::Main);
                 self.check(self.graph.cancel_on_failure && hopeless.is_some(), Rule::Cause, || {
                     format!("is cancelled for a failure; unhandled: {hopeless:?}")
                 })?;
@@ -37,14 +37,19 @@ impl Auditor {
             }
         }
         self.idle = false;
-        self.cancelling = Some((by, reason.to_owned()));
+        // The first word lets the `finally` nodes run, for a while; the second stops them too.
+        self.stopping = self.stage != Stage::Finally || self.cancelling.is_some();
+        if self.cancelling.is_none() {
+            self.cancelling = Some((by, reason.to_owned()));
+            self.limit_finally();
+        }
         Ok(())
     }
 
     pub(super) fn run_succeeded(&mut self, outputs: &Payload) -> Result<(), Violation> {
         self.check_all_ended()?;
         self.check(self.cancelling.is_none(), Rule::End, || "a run that is being cancelled succeeds".into())?;
-        let failed = self.first_failure(MAIN);
+        let failed = self.first_failure(MAIN).or_else(|| self.failure_of_finally());
         self.check(failed.is_none(), Rule::End, || {
             format!("succeeds although nothing handles what became of `{}`", self.node_id(failed.unwrap_or(0)))
         })?;
@@ -67,8 +72,9 @@ impl Auditor {
             Some(CancelCause::Request) => false,
             None => match self.first_failure(MAIN) {
                 Some(ix) => self.is_error_of(ix, error),
-                // Nothing failed: only the outputs can be at fault.
-                None => error.kind == ErrorKind::InvalidInput && self.outputs(MAIN).is_err(),
+                // Nothing failed: only the outputs can be at fault, or what runs at the end.
+                None if self.outputs(MAIN).is_err() => error.kind == ErrorKind::InvalidInput && error.node.is_none(),
+                None => self.failure_of_finally().is_some_and(|ix| self.is_error_of(ix, error)),
             },
         };
         self.check(fits, Rule::End, || {
@@ -95,9 +101,10 @@ impl Auditor {
         })
     }
 
-    /// When `timeout_seconds` of the workflow have passed.
-    pub(super) fn run_deadline(&self) -> Option<Timestamp> {
-        Some(self.began_at.plus(self.graph.timeout?))
+    fn failure_of_finally(&self) -> Option<usize> {
+        self.tops()
+            .filter(|&scope| self.scopes[scope].stage == Stage::Finally)
+            .find_map(|scope| self.first_failure(scope))
     }
 
     fn is_error_of(&self, ix: usize, error: &TaskError) -> bool {

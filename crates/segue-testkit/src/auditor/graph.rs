@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use segue_core::{
     ids::NodeId,
     spec::{
-        ApprovalSpec, EdgeSpec, FailureAction, FailurePolicy, Join, OnExhausted, OnFailure, RepeatSpec, Seconds,
-        TaskNode, WaitSpec, WorkflowOnFailure, WorkflowSpec,
+        ApprovalSpec, ChildSpec, EdgeSpec, FailureAction, FailurePolicy, Join, OnExhausted, OnFailure, RepeatSpec,
+        Seconds, TaskNode, WaitSpec, WorkflowOnFailure, WorkflowSpec,
     },
 };
 use serde_json::{Map, Value};
@@ -20,8 +20,11 @@ pub(super) const MAIN: usize = 0;
 pub(super) struct Graph {
     /// All nodes, those of groups too.
     pub(super) nodes: Vec<Node>,
-    /// The workflow's own nodes, then those of each group.
+    /// The workflow's own nodes, then those of each group, then those of the later stages with their groups.
     pub(super) blocks: Vec<Block>,
+    /// The blocks of `on_failure` and `finally`, where there are any.
+    pub(super) failure: Option<usize>,
+    pub(super) finally: Option<usize>,
     pub(super) max_parallel: Option<usize>,
     pub(super) timeout: Option<Duration>,
     pub(super) cancel_on_failure: bool,
@@ -58,6 +61,11 @@ pub(super) struct Node {
     pub(super) takes_material: bool,
     /// `on_failure: continue`: the stand-in output.
     pub(super) continue_with: Option<Value>,
+    /// `on_failure: pause`.
+    pub(super) pauses: bool,
+    /// What is done when the budget, the node's or the workflow's, is used up.
+    pub(super) exceeded: FailureAction,
+    pub(super) schema: Option<Value>,
 }
 
 /// What a node does.
@@ -67,6 +75,7 @@ pub(super) enum Work {
     Group(usize),
     Approval(ApprovalSpec),
     Wait(WaitSpec),
+    Child(ChildSpec),
 }
 
 #[derive(Debug, Clone)]
@@ -90,11 +99,17 @@ impl Graph {
         let mut graph = Self {
             nodes: Vec::new(),
             blocks: Vec::new(),
+            failure: None,
+            finally: None,
             max_parallel: spec.max_parallel_nodes.map(|n| n as usize),
             timeout: spec.timeout_seconds.map(Seconds::as_duration),
             cancel_on_failure: spec.on_failure == Some(WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
         };
         graph.add_block(spec, &spec.nodes, &spec.edges, spec.outputs.clone().map(Value::Object));
+        if let Some(WorkflowOnFailure::Nodes(nodes)) = &spec.on_failure {
+            graph.failure = (!nodes.is_empty()).then(|| graph.add_block(spec, nodes, &[], None));
+        }
+        graph.finally = (!spec.finally.is_empty()).then(|| graph.add_block(spec, &spec.finally, &[], None));
         graph
     }
 
@@ -160,12 +175,14 @@ impl Node {
         let defaults = spec.defaults.clone().unwrap_or_default();
         let on_failure: OnFailure = node.on_failure.clone().or(defaults.on_failure).unwrap_or_default();
         let own = node.retry_policy.clone().unwrap_or_default();
-        let work = match (&node.approval, &node.wait) {
-            (Some(approval), _) => Work::Approval(approval.clone()),
-            (None, Some(wait)) => Work::Wait(wait.clone()),
-            (None, None) => Work::Attempts,
+        let work = match (&node.workflow, &node.approval, &node.wait) {
+            (Some(child), ..) => Work::Child(child.clone()),
+            (None, Some(approval), _) => Work::Approval(approval.clone()),
+            (None, None, Some(wait)) => Work::Wait(wait.clone()),
+            (None, None, None) => Work::Attempts,
         };
-        let makes_attempts = matches!(work, Work::Attempts) && node.group.is_none();
+        let makes_attempts = matches!(work, Work::Attempts | Work::Child(_)) && node.group.is_none();
+        let is_named = node.spec.task.is_some() || node.workflow.is_some();
         // The default bounds attempts only.
         let timeout = node.timeout_seconds.or(defaults.timeout_seconds.filter(|_| makes_attempts));
         Self {
@@ -182,8 +199,11 @@ impl Node {
             timeout: timeout.map(Seconds::as_duration),
             deadline: node.deadline_seconds.map(Seconds::as_duration),
             inputs: node.spec.inputs.clone(),
-            takes_material: makes_attempts && node.spec.task.is_none() && !node.spec.inputs.contains_key("prompt"),
+            takes_material: makes_attempts && !is_named && !node.spec.inputs.contains_key("prompt"),
             retry: Retry::of(&own, &defaults.retry_policy.unwrap_or_default()),
+            pauses: on_failure.action == FailureAction::Pause,
+            exceeded: node.budget.or(spec.budget).map_or(FailureAction::Fail, |budget| budget.on_exceeded),
+            schema: node.output_schema.clone(),
             continue_with: match on_failure.action {
                 FailureAction::Fail | FailureAction::Pause => None,
                 FailureAction::Continue => Some(on_failure.output.unwrap_or(Value::Null)),

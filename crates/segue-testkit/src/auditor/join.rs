@@ -1,6 +1,7 @@
 //! When a task may run: joins and conditions, counted afresh from the edges each time.
 
 use segue_core::{event::SkipCode, ids::NodeId, spec::Join, status::Status};
+use serde_json::Value;
 
 use super::{
     Auditor, Phase,
@@ -64,7 +65,7 @@ fn verdict(join: Join, edges: usize, fates: &[&Fate]) -> Verdict {
 impl Auditor {
     /// Decides about every task about which nothing has been decided.
     pub(super) fn decide(&mut self) {
-        if self.phase != Phase::Live || self.cancelling.is_some() {
+        if self.phase != Phase::Live || self.stopping {
             return;
         }
         for ix in 0..self.tasks.len() {
@@ -159,6 +160,14 @@ impl Auditor {
             Some(Ok(false)) => Fate::Skipped,
             Some(Err(why)) => Fate::Broken(why),
         })
+    }
+
+    /// What a member with `any_failure` is about: the first failure of its dependencies.
+    pub(super) fn failure_before(&self, ix: usize) -> Value {
+        let sources = self.node(ix).incoming.iter().map(|edge| self.member(self.tasks[ix].scope, edge.from));
+        let failed = sources.filter(|&from| self.tasks[from].status == Status::Failed && !self.tasks[from].continued);
+        let first = failed.min_by_key(|&from| self.tasks[from].ended_seq);
+        first.map_or(Value::Null, |first| self.error_value(first))
     }
 
     /// What the expressions of a task see.

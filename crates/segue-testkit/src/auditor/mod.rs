@@ -8,117 +8,47 @@
 //! the end of the log. [`audit`] does all three. Between events it also answers what the run now owes the world:
 //! [`Auditor::ready`], [`Auditor::next_due`], [`Auditor::overdue`].
 
+mod attempt;
+mod child;
 mod condition;
 mod ending;
+mod failure;
 mod graph;
 mod join;
 mod owed;
 mod parts;
+mod pause;
+mod question;
+mod reopen;
 mod retry;
+mod reuse;
 mod rows;
+mod rule;
+mod schema;
+mod stage;
 mod step;
 mod task;
 mod tree;
 mod wait;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use segue_core::{
     event::{CancelCause, Event, EventKind, SkipCode},
-    ids::TaskId,
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
     spec::WorkflowSpec,
     status::Status,
     time::Timestamp,
 };
 use serde_json::Value;
 
+pub use self::rule::{Rule, Violation};
 use self::{
-    graph::{Graph, MAIN},
+    graph::Graph,
     join::Decision,
-    tree::{Layer, Parts, Scope, Task},
+    stage::Stage,
+    tree::{Scope, Task},
 };
-
-/// A rule of the log that an event, or a missing event, breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// `seq` counts from 1 without gaps.
-    Seq,
-    /// Time does not go backwards.
-    Time,
-    /// A log begins with `run.created` and `run.started`, each of them once.
-    Begin,
-    /// Nothing follows the end of a run but `run.reopened`, and that only after a failure or a cancel.
-    AfterEnd,
-    /// A task that the workflow does not have, or an event without the task or attempt that it is about.
-    Address,
-    /// A task starts only if its join holds, its condition is true, and its pause is over.
-    Ready,
-    /// Attempts count up by one, and only one of a task is alive.
-    Attempt,
-    /// Running tasks never exceed `max_parallel_nodes`.
-    Parallel,
-    /// Nothing starts, fails or retries after `run.cancelling`.
-    Cancelling,
-    /// A task that has ended stays as it is.
-    TaskEnded,
-    /// A retry needs a retryable error and an attempt left; without a reason a task does not give up.
-    Retry,
-    /// The pause before a retry is the policy's, or the provider's.
-    Pause,
-    /// Attempts that engines lost: retried at once, three times at most.
-    Loss,
-    /// A retry is not due after the task's deadline.
-    Deadline,
-    /// A task is skipped if, and only if, its join cannot hold or its condition is false; with that reason.
-    Skip,
-    /// `on_failure: continue` gives the stand-in output, and nothing else does.
-    ContinueWith,
-    /// The consequences of an event are committed with it.
-    Settled,
-    /// A run ends when all its tasks have, with the status and the error that they imply.
-    End,
-    /// The outputs of a run are what the document says.
-    Outputs,
-    /// `run.cancelling` needs a request, a passed deadline, or `on_failure: cancel` and a failure.
-    Cause,
-    /// `foreach` has one instance an item, and `parallelism` of them at once.
-    Mapped,
-    /// Iterations and rounds count from 1 without gaps, within their bound, and only while they are wanted.
-    Iteration,
-    /// The result of a task of parts, or of one that waited, is what these came to.
-    Result,
-    /// A task without an attempt fails only for a reason that the log shows.
-    Failure,
-    /// The question is the document's, and is asked when it is the task's turn.
-    Waiting,
-    /// A waiting task is answered once, with what it waits for.
-    Answer,
-    /// A part of a task does not outlive it.
-    Outlived,
-    /// `run.waiting` is the last word exactly when nothing runs and something waits.
-    Idle,
-    /// The rows say what the log says.
-    Rows,
-}
-
-/// What is wrong with a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The event at which it shows.
-    pub seq: u64,
-    /// The rule.
-    pub rule: Rule,
-    /// What happened instead.
-    pub message: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "event {} breaks the rule {:?}: {}", self.seq, self.rule, self.message)
-    }
-}
-
-impl std::error::Error for Violation {}
 
 /// Where a run stands, as far as its log tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,11 +67,24 @@ pub struct Auditor {
     tasks: Vec<Task>,
     /// The latest task of each name.
     by_id: BTreeMap<TaskId, usize>,
-    /// The workflow's own scope, then one a group that has begun.
+    /// The scopes that the workflow itself has, then one a group that has begun.
     scopes: Vec<Scope>,
     params: Value,
+    /// The versions of child workflows, where the run is pinned to them.
+    workflows: BTreeMap<WorkflowId, ContentHash>,
+    /// The run whose results this one takes over.
+    rerun_of: Option<RunId>,
+    created_at: Timestamp,
     phase: Phase,
+    stage: Stage,
+    /// The workflow's own nodes have come to a failure, and it was not because the run was being stopped.
+    has_failed: bool,
+    /// The first `run.cancelling`.
     cancelling: Option<(CancelCause, String)>,
+    /// Nothing new starts. Not while the `finally` nodes of a run run that is being stopped.
+    stopping: bool,
+    /// So long these may run.
+    finally_until: Option<Timestamp>,
     /// The failure for which the run is being cancelled.
     fatal: Option<usize>,
     /// `run.waiting` is the last word.
@@ -177,14 +120,21 @@ impl Auditor {
             scopes: Vec::new(),
             idle: false,
             params: Value::Null,
+            workflows: BTreeMap::new(),
+            rerun_of: None,
+            created_at: Timestamp::from_micros(0),
             phase: Phase::New,
+            stage: Stage::Main,
+            has_failed: false,
             cancelling: None,
+            stopping: false,
+            finally_until: None,
             fatal: None,
             began_at: Timestamp::from_micros(0),
             seq: 0,
             time: Timestamp::from_micros(i64::MIN),
         };
-        auditor.open_scope(MAIN, None);
+        auditor.open_stages();
         auditor
     }
 
@@ -198,6 +148,8 @@ impl Auditor {
         match &event.kind {
             EventKind::RunCreated(created) => {
                 self.phase = Phase::Created;
+                (self.workflows, self.rerun_of) = (created.workflows.clone(), created.rerun_of);
+                self.created_at = event.time;
                 self.params = created.inputs.value().map_or(Value::Null, |inputs| (**inputs).clone());
             }
             EventKind::RunStarted {} => {
@@ -217,6 +169,7 @@ impl Auditor {
             EventKind::RunReopened {} => self.reopen(),
             _ => self.task_event(event)?,
         }
+        self.advance();
         self.decide();
         self.idle &= self.is_quiet();
         Ok(())
@@ -252,68 +205,6 @@ impl Auditor {
             (Phase::Ended(_), _) => (Rule::AfterEnd, false),
         };
         self.check(ok, rule, || format!("{} in a run that is {:?}", kind.name(), self.phase))
-    }
-
-    /// The run starts over with what has not succeeded.
-    fn reopen(&mut self) {
-        self.phase = Phase::Live;
-        self.cancelling = None;
-        self.fatal = None;
-        self.idle = false;
-        self.began_at = self.time;
-        self.revive(&self.scopes[MAIN].tasks.clone());
-    }
-
-    /// Of these tasks, and what is inside them, all that has no result that stays starts over; what has parts goes on
-    /// with those that are left. An instance that has parts does so when it is its turn.
-    fn revive(&mut self, tasks: &[usize]) {
-        let mut members = Vec::new();
-        for &ix in tasks {
-            self.revive_task(ix, &mut members);
-        }
-        // What was found about the edges of a task that keeps its result stays found. Nobody looked at those of a task
-        // that succeeded while the run was being stopped.
-        for &ix in &members {
-            let (scope, incoming) = (self.tasks[ix].scope, self.node(ix).incoming.clone());
-            let edges = self.tasks[ix].edges.clone().into_iter();
-            let kept = edges.filter(|(at, _)| self.tasks[self.member(scope, incoming[*at].from)].status.is_terminal());
-            self.tasks[ix].edges = kept.collect();
-        }
-        for &ix in &members {
-            if std::mem::take(&mut self.tasks[ix].unfollowed) {
-                self.tasks[ix].again = self.round(ix, &self.output(ix)) == step::Round::Again;
-                if !self.tasks[ix].again {
-                    self.follow_edges(ix);
-                }
-            }
-        }
-    }
-
-    fn revive_task(&mut self, ix: usize, members: &mut Vec<usize>) {
-        if self.is_member(ix) {
-            members.push(ix);
-        }
-        if self.tasks[ix].is_kept() {
-            return;
-        }
-        if self.tasks[ix].parts == Parts::None {
-            self.tasks[ix].reset();
-            self.tasks[ix].decision = if self.is_iteration(ix) { Decision::Run } else { Decision::Open };
-            return;
-        }
-        let now = self.time;
-        let task = &mut self.tasks[ix];
-        task.status = Status::Running;
-        (task.error, task.first_started, task.started, task.decision) = (None, Some(now), now, Decision::Run);
-        for part in self.parts(ix) {
-            let task = &self.tasks[part];
-            if task.layer == Layer::Map || task.is_kept() || task.parts == Parts::None || !self.is_instance(part) {
-                self.revive_task(part, members);
-            } else {
-                let task = &mut self.tasks[part];
-                (task.status, task.error, task.decision) = (Status::Pending, None, Decision::Open);
-            }
-        }
     }
 
     fn index_of(&self, task: Option<&TaskId>) -> Result<usize, Violation> {

@@ -20,7 +20,7 @@ impl Auditor {
 
     /// The tasks that could start at `now`, if there is room for them.
     pub fn ready(&self, now: Timestamp) -> Vec<TaskId> {
-        if self.phase != Phase::Live || self.cancelling.is_some() {
+        if self.phase != Phase::Live || self.stopping {
             return Vec::new();
         }
         let is_due = |ix: usize| self.tasks[ix].due.is_none_or(|due| due <= now);
@@ -28,14 +28,14 @@ impl Auditor {
         may_start.map(|ix| self.tasks[ix].id.clone()).collect()
     }
 
-    /// The attempts that are under way.
+    /// The attempts that are under way here.
     pub fn alive(&self) -> Vec<(TaskId, u32)> {
         self.running().map(|ix| (self.tasks[ix].id.clone(), self.tasks[ix].attempts)).collect()
     }
 
     /// The tasks whose attempt, whose waiting, whose pause between iterations, or whose whole time is over at `now`.
     pub fn overdue(&self, now: Timestamp) -> Vec<TaskId> {
-        if self.phase != Phase::Live || self.cancelling.is_some() {
+        if self.phase != Phase::Live || self.stopping {
             return Vec::new();
         }
         let late = |ix: &usize| self.ends(*ix).into_iter().flatten().any(|end| end <= now);
@@ -45,12 +45,12 @@ impl Auditor {
     /// Is the run's own time over, and the run not yet being stopped?
     pub fn run_overdue(&self, now: Timestamp) -> bool {
         let over = self.run_deadline().is_some_and(|end| end <= now);
-        self.phase == Phase::Live && self.cancelling.is_none() && over
+        self.phase == Phase::Live && !self.stopping && over
     }
 
     /// The next moment at which time alone changes something: a limit passes, or a pause ends that has not ended at `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.phase != Phase::Live || self.cancelling.is_some() {
+        if self.phase != Phase::Live || self.stopping {
             return None;
         }
         let tasks = self.current().flat_map(|ix| {
@@ -60,14 +60,14 @@ impl Auditor {
         tasks.flatten().chain(self.run_deadline()).min()
     }
 
-    /// Can the run be stopped? It lives, and nobody stops it yet.
+    /// Can the run be stopped? It lives, and nobody stops it yet, or stops what it does at its end.
     pub fn is_live(&self) -> bool {
-        self.phase == Phase::Live && self.cancelling.is_none()
+        self.phase == Phase::Live && !self.stopping
     }
 
     /// Is it being stopped?
     pub fn is_stopping(&self) -> bool {
-        self.phase == Phase::Live && self.cancelling.is_some()
+        self.phase == Phase::Live && self.stopping
     }
 
     /// The shortest and the longest pause that the task's last retry could have had, before jitter.
@@ -117,7 +117,7 @@ impl Auditor {
     pub(super) fn attempt_end(&self, ix: usize) -> Option<Timestamp> {
         let span = self.node(ix).timeout?;
         let is_group = matches!(self.tasks[ix].parts, Parts::Group(_)) && self.tasks[ix].status == Status::Running;
-        (self.tasks[ix].is_running() || is_group).then(|| self.tasks[ix].started.plus(span))
+        (self.tasks[ix].is_alive() || is_group).then(|| self.tasks[ix].started.plus(span))
     }
 
     fn open_deadline(&self, ix: usize) -> Option<Timestamp> {

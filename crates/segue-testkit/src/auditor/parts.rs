@@ -89,6 +89,7 @@ impl Auditor {
         for &inside in &body {
             self.forget_parts(inside);
             self.tasks[inside].reset();
+            self.tasks[inside].child = None;
             let at = self.node(inside);
             // A loop inside this one begins again.
             self.tasks[inside].round = if at.innermost == Some(node) { round } else { 1 };
@@ -103,7 +104,7 @@ impl Auditor {
         self.check(step == Step::Open, Rule::Ready, || format!("`{}` begins: {step:?}", self.tasks[ix].id))?;
         let Work::Group(block) = self.node(ix).work else { return Ok(()) };
         self.begin(ix);
-        let scope = self.open_scope(block, Some(ix));
+        let scope = self.open_scope(block, Some(ix), self.stage_of(ix));
         self.tasks[ix].parts = Parts::Group(scope);
         Ok(())
     }
@@ -114,11 +115,13 @@ impl Auditor {
         task.status = Status::Running;
         task.started = now;
         task.first_started.get_or_insert(now);
+        task.deadline_from.get_or_insert(now);
     }
 
     /// What a task has come to that no adapter carries out; none if it has not come to anything.
     pub(super) fn result(&self, ix: usize) -> Option<Outcome> {
         let result = match &self.tasks[ix].parts {
+            _ if self.tasks[ix].is_paused() => return None,
             Parts::None if self.tasks[ix].status == Status::Waiting => self.result_of_waiting(ix)?,
             _ if self.step(ix) != Step::Conclude => return None,
             Parts::None => return None,
@@ -130,6 +133,7 @@ impl Auditor {
             Parts::Iteration { current, .. } => self.result_of_iterations(ix, *current),
         };
         Some(result.and_then(|output| match self.round(ix, &output) {
+            _ if self.misfit(ix, &output).is_some() => Err((ErrorKind::ModelOutput, None)),
             Round::Over | Round::Again => Ok(output),
             Round::Exhausted => Err((ErrorKind::Limit, None)),
             Round::Broken => Err((ErrorKind::InvalidInput, None)),

@@ -6,7 +6,7 @@ use segue_core::{
     status::Status,
 };
 
-use super::{Auditor, Phase, Rule, Violation, graph::MAIN};
+use super::{Auditor, Phase, Rule, Violation};
 
 impl Auditor {
     /// Do these rows say what the log says?
@@ -22,7 +22,7 @@ impl Auditor {
         for &ix in self.by_id.values() {
             usage += self.tasks[ix].usage;
         }
-        let members = &self.scopes[MAIN].tasks;
+        let members: Vec<usize> = self.tops().flat_map(|scope| self.scopes[scope].tasks.clone()).collect();
         let done = members.iter().filter(|&&ix| self.tasks[ix].status.is_terminal()).count();
         let expected = (status, self.seq, self.cancelling.is_some() && self.ended().is_none(), members.len(), done);
         let given = (run.status, run.version, run.cancelling, run.tasks_total as usize, run.tasks_done as usize);

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::{
     Auditor, Phase, Rule, Violation,
-    graph::Work,
+    graph::{MAIN, Work},
     join::Decision,
+    stage::Stage,
     tree::{Layer, Parts},
 };
 
@@ -49,7 +50,7 @@ pub(super) enum Round {
 impl Auditor {
     pub(super) fn step(&self, ix: usize) -> Step {
         let task = &self.tasks[ix];
-        if self.phase != Phase::Live || self.cancelling.is_some() || !self.is_active(ix) {
+        if self.phase != Phase::Live || self.stopping || !self.is_active(ix) {
             return Step::Nothing;
         }
         match (task.status, &task.decision) {
@@ -62,7 +63,7 @@ impl Auditor {
                 (Layer::Repeat, _) => Step::Iterate,
                 (Layer::Work, Work::Group(_)) => Step::Open,
                 (Layer::Work, Work::Approval(_) | Work::Wait(_)) => Step::Ask,
-                (Layer::Work, Work::Attempts) => Step::Attempt,
+                (Layer::Work, Work::Attempts | Work::Child(_)) => Step::Attempt,
             },
             (Status::Running, Decision::Run) => self.step_of_whole(ix),
             _ => Step::Nothing,
@@ -131,11 +132,12 @@ impl Auditor {
         for ix in self.current() {
             self.settled_task(ix)?;
         }
-        let members = &self.scopes[0].tasks;
-        if members.iter().all(|&ix| self.tasks[ix].is_over()) && self.running().next().is_none() {
+        self.check_reused()?;
+        if self.is_stage_over() {
             return self.broken(Rule::Settled, "all tasks have ended and the run has not".into());
         }
-        if self.cancelling.is_none() && self.graph.cancel_on_failure && self.first_failure(0).is_some() {
+        let is_main = self.stage == Stage::Main && self.cancelling.is_none();
+        if is_main && self.graph.cancel_on_failure && self.first_failure(MAIN).is_some() {
             return self.broken(Rule::Settled, "a failure that nothing handles did not cancel the run".into());
         }
         self.check(self.idle == self.is_quiet(), Rule::Idle, || {
@@ -145,8 +147,9 @@ impl Auditor {
 
     fn settled_task(&self, ix: usize) -> Result<(), Violation> {
         let task = &self.tasks[ix];
-        if self.cancelling.is_some() {
-            let open = !task.status.is_terminal() && !task.is_running() && !self.has_open_parts(ix);
+        if self.stopping {
+            let is_left = self.stage_of(ix) == self.stage && !task.status.is_terminal();
+            let open = is_left && !task.is_alive() && !self.has_open_parts(ix);
             return self.check(!open, Rule::Settled, || format!("`{}` was not cancelled with its run", task.id));
         }
         let step = self.step(ix);
@@ -168,7 +171,7 @@ impl Auditor {
     /// Does nothing run, nor could start, nor is due again, while something waits?
     pub(super) fn is_quiet(&self) -> bool {
         self.phase == Phase::Live
-            && self.cancelling.is_none()
+            && !self.stopping
             && self.running().next().is_none()
             && self.current().any(|ix| self.tasks[ix].status == Status::Waiting)
             && !self.current().any(|ix| self.step(ix) == Step::Attempt)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use segue_core::{
     event::Waiting,
-    ids::TaskId,
+    ids::{RunId, TaskId},
     outcome::{TaskError, Usage},
     status::Status,
     time::Timestamp,
@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::{
     Auditor,
-    graph::{Node, Work},
+    graph::{MAIN, Node, Work},
     join::{Decision, Fate},
+    stage::Stage,
 };
 
 /// A node of several parts is carried out layer by layer.
@@ -49,6 +50,7 @@ pub(super) struct Scope {
     pub(super) block: usize,
     /// The task of the group.
     pub(super) owner: Option<usize>,
+    pub(super) stage: Stage,
     pub(super) tasks: Vec<usize>,
 }
 
@@ -71,6 +73,10 @@ pub(super) struct Task {
     /// Of a `foreach`: its items, as they were when it became its turn.
     pub(super) items: Option<Result<Vec<Value>, String>>,
     pub(super) waiting: Option<Waiting>,
+    /// The other run that its attempts have waited for.
+    pub(super) child: Option<RunId>,
+    /// Its result is another run's.
+    pub(super) reused: bool,
     /// What was said to it while it waited.
     pub(super) answer: Option<Value>,
     pub(super) status: Status,
@@ -81,6 +87,8 @@ pub(super) struct Task {
     pub(super) engine_losses: u32,
     /// When it began, in the run's present life.
     pub(super) first_started: Option<Timestamp>,
+    /// From when its deadline counts: its beginning, or the last answer of a person.
+    pub(super) deadline_from: Option<Timestamp>,
     pub(super) started: Timestamp,
     pub(super) ended: Timestamp,
     /// The pause before the next attempt ends here.
@@ -118,12 +126,15 @@ impl Task {
             parts: Parts::None,
             items: None,
             waiting: None,
+            child: None,
+            reused: false,
             answer: None,
             status: Status::Pending,
             attempts: 0,
             failures: 0,
             engine_losses: 0,
             first_started: None,
+            deadline_from: None,
             started: Timestamp::from_micros(0),
             ended: Timestamp::from_micros(0),
             due: None,
@@ -150,8 +161,24 @@ impl Task {
         self.status.is_terminal() && !self.again
     }
 
+    /// An attempt of it runs, and holds a place.
     pub(super) fn is_running(&self) -> bool {
         self.status == Status::Running && self.parts == Parts::None
+    }
+
+    /// An attempt of it waits for another run.
+    pub(super) fn is_awaiting(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Child { .. }))
+    }
+
+    /// Its attempt has not ended.
+    pub(super) fn is_alive(&self) -> bool {
+        self.is_running() || self.is_awaiting()
+    }
+
+    /// It has failed, and a person is to say what that means.
+    pub(super) fn is_paused(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Failure { .. }))
     }
 
     fn is_iteration(&self, whole: Option<&Self>) -> bool {
@@ -168,6 +195,7 @@ impl Task {
             attempts: self.attempts,
             usage: self.usage,
             edges: std::mem::take(&mut self.edges),
+            child: self.child,
             ..fresh
         };
     }
@@ -204,8 +232,10 @@ impl Auditor {
 
     /// All that it is in is under way, and it is its turn there.
     pub(super) fn is_active(&self, ix: usize) -> bool {
-        self.containers(ix)
-            .all(|around| self.tasks[around].status == Status::Running && self.tasks[around].decision == Decision::Run)
+        self.scopes[self.tasks[ix].scope].stage == self.stage
+            && self.containers(ix).all(|around| {
+                self.tasks[around].status == Status::Running && self.tasks[around].decision == Decision::Run
+            })
     }
 
     /// The tasks that are not of an earlier round or iteration.
@@ -221,7 +251,10 @@ impl Auditor {
             if let Some(&ix) = tasks.iter().find(|&&ix| self.node(ix).id.as_str() == name) {
                 return Some(ix);
             }
-            scope = self.scopes[at].owner.map(|owner| self.tasks[owner].scope);
+            scope = match self.scopes[at].owner {
+                Some(owner) => Some(self.tasks[owner].scope),
+                None => (at != MAIN).then_some(MAIN),
+            };
         }
         None
     }
@@ -243,9 +276,9 @@ impl Auditor {
     }
 
     /// A new scope, with a task a node.
-    pub(super) fn open_scope(&mut self, block: usize, owner: Option<usize>) -> usize {
+    pub(super) fn open_scope(&mut self, block: usize, owner: Option<usize>, stage: Stage) -> usize {
         let scope = self.scopes.len();
-        self.scopes.push(Scope { block, owner, tasks: Vec::new() });
+        self.scopes.push(Scope { block, owner, stage, tasks: Vec::new() });
         for node in self.graph.blocks[block].nodes.clone() {
             let its = &self.graph.nodes[node];
             let layer = match (&its.foreach, &its.repeat) {
@@ -292,6 +325,6 @@ impl Auditor {
 
     /// Does it make attempts itself?
     pub(super) fn makes_attempts(&self, ix: usize) -> bool {
-        self.tasks[ix].layer == Layer::Work && matches!(self.node(ix).work, Work::Attempts)
+        self.tasks[ix].layer == Layer::Work && matches!(self.node(ix).work, Work::Attempts | Work::Child(_))
     }
 }

@@ -9,7 +9,7 @@ use segue_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Auditor, Rule, Violation, graph::Work, parts::Outcome, step::Step};
+use super::{Auditor, Rule, Violation, graph::Work, parts::Outcome, question, step::Step};
 
 impl Auditor {
     /// What a task asks for, if it asks now.
@@ -37,11 +37,27 @@ impl Auditor {
             Work::Wait(WaitSpec { seconds, .. }) => {
                 Ok(Waiting::Time { due: self.time.plus(seconds.map(Seconds::as_duration).unwrap_or_default()) })
             }
-            Work::Attempts | Work::Group(_) => Err("it asks for nothing".into()),
+            Work::Attempts | Work::Child(_) | Work::Group(_) => Err("it asks for nothing".into()),
         }
     }
 
-    pub(super) fn task_waiting(&mut self, ix: usize, waiting: &Waiting) -> Result<(), Violation> {
+    pub(super) fn task_waiting(&mut self, ix: usize, attempt: Option<u32>, waiting: &Waiting) -> Result<(), Violation> {
+        let asks_itself = matches!(waiting, Waiting::Child { .. } | Waiting::Question { .. });
+        self.check(asks_itself || attempt.is_none(), Rule::Waiting, || format!("attempt {attempt:?} waits"))?;
+        match waiting {
+            Waiting::Child { run_id, workflow_id, workflow_hash } => {
+                self.child_waiting(ix, attempt, *run_id, (workflow_id, *workflow_hash))?;
+            }
+            Waiting::Question { usage, .. } => self.task_asks(ix, attempt, *usage)?,
+            Waiting::Failure { error, lost, usage } => self.task_paused(ix, error, *lost, *usage)?,
+            Waiting::Approval { .. } | Waiting::Time { .. } | Waiting::Event { .. } => self.node_waits(ix, waiting)?,
+        }
+        self.tasks[ix].status = Status::Waiting;
+        self.tasks[ix].waiting = Some(waiting.clone());
+        Ok(())
+    }
+
+    fn node_waits(&mut self, ix: usize, waiting: &Waiting) -> Result<(), Violation> {
         let step = self.step(ix);
         self.check(step == Step::Ask, Rule::Ready, || format!("`{}` waits: {step:?}", self.tasks[ix].id))?;
         let expected = self.question(ix);
@@ -49,8 +65,6 @@ impl Auditor {
             format!("`{}` waits for {waiting:?}, not for {expected:?}", self.tasks[ix].id)
         })?;
         self.begin(ix);
-        self.tasks[ix].status = Status::Waiting;
-        self.tasks[ix].waiting = Some(waiting.clone());
         Ok(())
     }
 
@@ -59,16 +73,23 @@ impl Auditor {
         self.check(task.status == Status::Waiting && task.answer.is_none(), Rule::Answer, || {
             format!("`{}` is answered while it is {} ({:?})", task.id, task.status, task.answer)
         })?;
-        self.check(self.cancelling.is_none(), Rule::Cancelling, || format!("`{}` is answered too late", task.id))?;
+        self.check(!self.stopping, Rule::Cancelling, || format!("`{}` is answered too late", task.id))?;
         let fits = self.complete(ix, data).is_some_and(|complete| complete == *data);
         self.check(fits, Rule::Answer, || format!("`{}` is answered with {data}", task.id))?;
         self.tasks[ix].answer = Some(data.clone());
+        if self.asks(ix) {
+            self.question_answered(ix, data);
+        } else if self.tasks[ix].is_paused() {
+            self.failure_answered(ix, data);
+        }
         Ok(())
     }
 
     /// The answer to what a task waits for, with what the form fills in; none if it is no answer.
     pub(super) fn complete(&self, ix: usize, data: &Value) -> Option<Value> {
         match self.tasks[ix].waiting.as_ref()? {
+            Waiting::Question { question, .. } => question::answers(question, data.as_object()?),
+            Waiting::Failure { .. } => Self::decision_on_failure(data.as_object()?),
             Waiting::Event { .. } => self.matches(ix, data).then(|| data.clone()),
             Waiting::Approval { form, approvers, .. } => {
                 let mut answer = data.as_object()?.clone();
@@ -134,6 +155,7 @@ impl Auditor {
         let work = &self.node(ix).work;
         if let Some(answer) = &self.tasks[ix].answer {
             return Some(match work {
+                _ if self.asks(ix) => Err((ErrorKind::Rejected, None)),
                 Work::Approval(asked) if answer["decision"] == "reject" => rejected(asked.on_reject, answer.clone()),
                 _ => Ok(answer.clone()),
             });

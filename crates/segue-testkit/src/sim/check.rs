@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use segue_core::{
     event::{Event, EventKind},
-    ids::{NodeId, TaskId},
-    outcome::{ErrorKind, TaskOutcome},
+    ids::{NodeId, RunId, TaskId},
     ports::TaskRow,
     run::{Address, Command, Input, Run},
     status::Status,
@@ -20,13 +19,19 @@ use crate::auditor::Auditor;
 pub(super) fn is_due(auditor: &Auditor, input: &Input, now: Timestamp) -> bool {
     match input {
         Input::TaskAccepted { task } => auditor.room() > 0 && auditor.ready(now).contains(task),
-        Input::TaskEnded { task, attempt, .. } => auditor.alive().contains(&(task.clone(), *attempt)),
+        Input::TaskEnded { task, attempt, .. } => under_way(auditor, task, *attempt),
         Input::Woke { .. } => true,
         Input::Signal { .. } => !answers(auditor, input).is_empty(),
-        Input::TaskWaits { .. } => false,
+        Input::TaskWaits { task, attempt, .. } => auditor.may_await(task) && auditor.attempts(task) == *attempt,
         Input::Cancel { .. } => auditor.is_live(),
         Input::Reopen => matches!(auditor.ended(), Some(Status::Failed | Status::Cancelled)),
     }
+}
+
+/// Is this attempt under way, here or in another run?
+pub(super) fn under_way(auditor: &Auditor, task: &TaskId, attempt: u32) -> bool {
+    let awaits = |one: &(TaskId, u32, RunId)| one.0 == *task && one.1 == attempt;
+    auditor.alive().contains(&(task.clone(), attempt)) || auditor.awaiting().iter().any(awaits)
 }
 
 /// Which tasks a signal answers, and with what.
@@ -59,16 +64,16 @@ pub(super) fn signaled(expected: &[(TaskId, Value)], events: &[Event]) -> Result
 
 /// The kernel's answers against the auditor's.
 pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), String> {
-    let (mut accept, mut execute, mut wake) = (Vec::new(), Vec::new(), None);
+    let (mut accept, mut execute, mut follow, mut wake) = (Vec::new(), Vec::new(), Vec::new(), None);
     for command in run.owed(now) {
         match command {
             Command::Accept { task } => accept.push(task.clone()),
             Command::Execute { task, attempt } => execute.push((task.clone(), attempt)),
             Command::WakeAt(time) => wake = Some(time),
-            Command::Await { .. } => {}
+            Command::Await { task, attempt, child } => follow.push((task.clone(), attempt, child)),
         }
     }
-    if run.status().is_terminal() && !(accept.is_empty() && execute.is_empty() && wake.is_none()) {
+    if run.status().is_terminal() && !(accept.is_empty() && execute.is_empty() && follow.is_empty() && wake.is_none()) {
         return Err(format!("an ended run is owed {accept:?} {execute:?} {wake:?}"));
     }
     let mut alive = auditor.alive();
@@ -81,6 +86,14 @@ pub(super) fn owed(run: &Run, auditor: &Auditor, now: Timestamp) -> Result<(), S
     }
     if execute != if auditor.is_live() { alive.clone() } else { Vec::new() } {
         return Err(format!("the attempts {execute:?} are owed, while {alive:?} are alive"));
+    }
+    let mut awaiting = auditor.awaiting();
+    let mut known: Vec<_> = run.awaiting().map(|(task, attempt, child)| (task.clone(), attempt, child)).collect();
+    awaiting.sort();
+    known.sort();
+    follow.sort();
+    if known != awaiting || follow != if auditor.is_live() { awaiting.clone() } else { Vec::new() } {
+        return Err(format!("{known:?} wait for other runs, {follow:?} are owed; by the log {awaiting:?} wait"));
     }
     for (task, attempt) in &alive {
         given(run, auditor, task).map_err(|why| format!("attempt {attempt} of `{task}`: {why}"))?;
@@ -174,42 +187,6 @@ pub(super) fn woke(
         return Err(format!("woken for nothing, it records {events:?}"));
     }
     Ok(())
-}
-
-/// An answer is recorded as it was given: its output, its error, what it consumed. A success may be `refused`, because
-/// of the loop that it would end.
-pub(super) fn answer(given: &TaskOutcome, refused: bool, events: &[Event]) -> Result<(), String> {
-    let recorded = match (given, events.first().map(|event| &event.kind)) {
-        (TaskOutcome::Succeeded { usage: used, .. }, Some(kind)) if refused => {
-            matches!(kind, EventKind::TaskFailed { usage, error, .. } if usage == used
-                && matches!(error.kind, ErrorKind::Limit | ErrorKind::InvalidInput))
-        }
-        (TaskOutcome::Succeeded { output, usage, warnings }, Some(kind)) => {
-            let (output, usage, warnings) = (output.clone(), *usage, warnings.clone());
-            *kind == EventKind::TaskSucceeded { output, usage, warnings, reused_from: None }
-        }
-        (TaskOutcome::Failed { error: given, usage: used }, Some(kind)) => match kind {
-            EventKind::TaskRetrying { error, usage, lost: None, .. } => error == given && usage == used,
-            // Where the stand-in output cannot be evaluated, that is the error.
-            EventKind::TaskFailed { error, usage, lost: None, .. } => {
-                (error == given || error.kind == ErrorKind::InvalidInput) && usage == used
-            }
-            EventKind::TaskCancelled { usage } => usage == used,
-            _ => false,
-        },
-        (TaskOutcome::Cancelled { usage: used }, Some(kind)) => match kind {
-            EventKind::TaskFailed { usage, lost: None, .. } | EventKind::TaskCancelled { usage } => usage == used,
-            EventKind::TaskRetrying { usage, lost: None, .. } => usage == used,
-            _ => false,
-        },
-        (TaskOutcome::Lost { by, .. }, Some(kind)) => match kind {
-            EventKind::TaskRetrying { lost, .. } | EventKind::TaskFailed { lost, .. } => *lost == Some(*by),
-            EventKind::TaskCancelled { .. } => true,
-            _ => false,
-        },
-        (_, None) => false,
-    };
-    if recorded { Ok(()) } else { Err(format!("the answer {given:?} is recorded as {:?}", events.first())) }
 }
 
 /// A drawn pause is the computed one times the draw.

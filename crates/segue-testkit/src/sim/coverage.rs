@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use segue_core::{
     event::{CancelCause, Event, EventKind, SkipCode, Waiting},
+    ids::TaskId,
     outcome::{ErrorKind, Loss},
+    spec::{TaskNode, WorkflowOnFailure, WorkflowSpec},
 };
 
 /// Counts by name.
@@ -14,6 +16,56 @@ pub struct Coverage(BTreeMap<&'static str, u64>);
 impl Coverage {
     pub(super) fn saw(&mut self, what: &'static str) {
         *self.0.entry(what).or_insert(0) += 1;
+    }
+
+    /// What became of the later stages, and of failures that somebody decided about.
+    pub(super) fn saw_stages(&mut self, spec: &WorkflowSpec, log: &[Event]) {
+        let ids = |nodes: &[TaskNode]| nodes.iter().map(|node| TaskId::from(&node.id)).collect::<BTreeSet<_>>();
+        let failure = match &spec.on_failure {
+            Some(WorkflowOnFailure::Nodes(nodes)) => ids(nodes),
+            _ => BTreeSet::new(),
+        };
+        let finally = ids(&spec.finally);
+        let mut stop = None;
+        let mut paused = BTreeSet::new();
+        for event in log {
+            let begins = matches!(
+                event.kind,
+                EventKind::TaskStarted {}
+                    | EventKind::TaskMapped { .. }
+                    | EventKind::LoopIterated { .. }
+                    | EventKind::TaskWaiting(_)
+            );
+            match (&event.kind, &event.task_id) {
+                (EventKind::RunCancelling { by, .. }, _) => match stop.replace(*by) {
+                    Some(_) if *by == CancelCause::Request => self.saw("finally stopped by a second cancel"),
+                    Some(_) => self.saw("finally out of time"),
+                    None => {}
+                },
+                (EventKind::RunReopened {}, _) => stop = None,
+                (EventKind::TaskSignaled { data, .. }, Some(task)) if paused.remove(task) => {
+                    let said = data.value().and_then(|said| said.get("decision")?.as_str());
+                    self.saw(match said {
+                        Some("retry") => "decided: retry",
+                        Some("continue") => "decided: continue",
+                        _ => "decided: fail",
+                    });
+                }
+                (_, Some(task)) if begins && failure.contains(task) => self.saw("on_failure nodes"),
+                (_, Some(task)) if begins && finally.contains(task) => {
+                    self.saw("finally nodes");
+                    match stop {
+                        Some(CancelCause::Request) => self.saw("finally after a cancel"),
+                        Some(CancelCause::Deadline) => self.saw("finally after a timeout"),
+                        Some(CancelCause::Failure) | None => {}
+                    }
+                }
+                _ => {}
+            }
+            if let (EventKind::TaskWaiting(Waiting::Failure { .. }), Some(task)) = (&event.kind, &event.task_id) {
+                paused.insert(task);
+            }
+        }
     }
 
     pub(super) fn saw_log(&mut self, log: &[Event]) {
@@ -70,6 +122,7 @@ impl Coverage {
                 Waiting::Event { .. } => "waiting.event",
                 Waiting::Child { .. } => "waiting.child",
                 Waiting::Failure { .. } => "waiting.failure",
+                Waiting::Question { .. } => "waiting.question",
             }),
             _ => {}
         }

@@ -1,9 +1,10 @@
 //! A simulator of runs: the kernel in a hostile world.
 //!
-//! One seed is one run of a random workflow. Workers answer late, twice, in another order, wrongly or never; engines
-//! crash before and after any commit and are drained; people answer, twice, too late, to the wrong task and with nonsense;
-//! they cancel and reopen; the clock stands still and leaps. After
-//! every input the memory must be the fold of the log, the rows must say what the log says, and the kernel must owe
+//! One seed is one run of a random workflow, from its beginning or with results of an earlier one. Workers answer late,
+//! twice, in another order, wrongly or never, or ask; engines crash before and after any commit and are drained; child
+//! runs live on and end well, badly or when they are told to; people answer, decide about failures, twice, too late, to the
+//! wrong task and with nonsense; they cancel, once more at the end of a run, and reopen; the clock stands still and leaps.
+//! After every input the memory must be the fold of the log, the rows must say what the log says, and the kernel must owe
 //! exactly what an independent [`Auditor`](crate::auditor::Auditor) says it owes; the auditor judges every event. When
 //! the world becomes kind, every run must end.
 //!
@@ -14,11 +15,16 @@
 //! ```
 
 mod check;
+mod children;
 mod coverage;
+mod engine;
 mod failure;
 mod generate;
+mod judge;
 mod people;
 mod races;
+mod rerun;
+mod steps;
 mod workers;
 mod world;
 

@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use segue_core::{event::Waiting, ids::TaskId, run::Address, time::Timestamp};
+use segue_core::{
+    event::Waiting,
+    ids::TaskId,
+    question::{Question, QuestionItem},
+    run::Address,
+    time::Timestamp,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,6 +17,11 @@ use super::{
     workers::{Letter, Mail, Mood},
 };
 use crate::auditor::Auditor;
+
+/// Is it for people to end this waiting?
+pub(super) const fn can_answer(waiting: &Waiting) -> bool {
+    !matches!(waiting, Waiting::Time { .. } | Waiting::Child { .. })
+}
 
 /// What comes of a question that is asked at `now`: nothing, an answer, or several.
 pub(super) fn answers(rng: &mut Rng, mood: Mood, now: Timestamp, task: &TaskId, waiting: &Waiting) -> Vec<Mail> {
@@ -37,6 +48,8 @@ fn answer(rng: &mut Rng, task: &TaskId, waiting: &Waiting) -> Letter {
     };
     let data = match waiting {
         Waiting::Event { .. } => signal(rng),
+        Waiting::Failure { .. } => verdict(rng),
+        Waiting::Question { .. } => reply(rng),
         _ => decision(rng),
     };
     Letter::Signal { to, data }
@@ -63,6 +76,46 @@ pub(super) fn decision(rng: &mut Rng) -> Value {
     }
 }
 
+/// What a person makes of a failure.
+pub(super) fn verdict(rng: &mut Rng) -> Value {
+    match rng.u8(..12) {
+        0..=2 => json!({ "decision": "retry", "by": "ada" }),
+        3 => json!({ "decision": "approve" }),
+        4 => json!({ "decision": "fail" }),
+        5 => json!({ "decision": "reject", "comment": "no" }),
+        6..=7 => json!({ "decision": "continue", "output": { "n": rng.u8(..3), "go": rng.bool() } }),
+        8 => json!({ "decision": "continue", "output": { "$blob": rng.u8(..3) } }),
+        9 => json!({ "decision": "continue" }),
+        10 => json!({ "decision": "retry", "output": 1 }),
+        _ => decision(rng),
+    }
+}
+
+/// What the code in a task asks.
+pub(super) fn question(rng: &mut Rng) -> Question {
+    let item = |id: &str, schema: Option<Value>| QuestionItem { id: id.into(), value: Value::Null, schema };
+    let mut items = vec![item("answer", None)];
+    if rng.bool() {
+        items.push(item("more", Some(json!({ "type": "integer" })).filter(|_| rng.bool())));
+    }
+    Question { prompt: "What now?".into(), items, resume: json!({ "at": rng.u8(..3) }) }
+}
+
+/// An answer to it, often one that fits.
+pub(super) fn reply(rng: &mut Rng) -> Value {
+    match rng.u8(..10) {
+        0..=2 => json!({ "answer": rng.u8(..3) }),
+        3..=6 => json!({ "answers": { "answer": "so", "more": rng.u8(..3) }, "by": "ada" }),
+        7 => json!({ "form": { "answer": 1, "more": 2 }, "decision": "approve" }),
+        8 => json!({ "answers": { "answer": "so", "more": "many" } }),
+        _ => json!({ "answers": [] }),
+    }
+}
+
+fn anything(rng: &mut Rng) -> Value {
+    [decision, signal, verdict, reply][rng.usize(..4)](rng)
+}
+
 /// The data of an event.
 pub(super) fn signal(rng: &mut Rng) -> Value {
     match rng.u8(..12) {
@@ -79,13 +132,12 @@ pub(super) fn nuisance(rng: &mut Rng, names: &[TaskId]) -> Letter {
         1 => Address::Event("nothing".to_owned()),
         _ => Address::Task(names[rng.usize(..names.len())].clone()),
     };
-    let data = if rng.bool() { decision(rng) } else { signal(rng) };
+    let data = anything(rng);
     Letter::Signal { to, data }
 }
 
 /// An answer that is taken, for a run that is to end.
 pub(super) fn good_answer(rng: &mut Rng, auditor: &Auditor, task: &TaskId) -> Option<Letter> {
-    let mut drawn = (0..200).map(|at| if at % 2 == 0 { decision(rng) } else { signal(rng) });
-    let data = drawn.find(|data| auditor.answer_to(task, data).is_some())?;
+    let data = (0..200).map(|_| anything(rng)).find(|data| auditor.answer_to(task, data).is_some())?;
     Some(Letter::Signal { to: Address::Task(task.clone()), data })
 }

@@ -56,7 +56,7 @@ impl Races {
             Input::Cancel { .. } if self.completed_at == Some(now) => Contest::CancelAfterCompletion,
             Input::TaskEnded { outcome: TaskOutcome::Lost { .. }, .. } => Contest::None,
             Input::TaskEnded { task, attempt, outcome, .. } => {
-                if auditor.alive().contains(&(task.clone(), *attempt)) {
+                if check::under_way(auditor, task, *attempt) {
                     self.completed_at = Some(now);
                     return match outcome {
                         TaskOutcome::Succeeded { .. } | TaskOutcome::Failed { .. } if auditor.is_stopping() => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use segue_core::{
+    event::Waiting,
     ids::TaskId,
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
     payload::Payload,
@@ -12,7 +13,7 @@ use segue_core::{
 };
 use serde_json::{Value, json};
 
-use super::generate::KINDS;
+use super::{generate::KINDS, people};
 
 /// How bad this run's world is: percentages.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +28,8 @@ pub(super) struct Mood {
     /// Of a cancel at the moment in which an answer is there.
     pub(super) racing: u8,
     pub(super) slow: bool,
+    /// Of the answers of workers that are questions.
+    pub(super) asking: u8,
 }
 
 impl Mood {
@@ -42,6 +45,7 @@ impl Mood {
             cancelling: up_to(4),
             racing: up_to(20),
             slow: up_to(3) > 1,
+            asking: up_to(12),
         }
     }
 }
@@ -58,6 +62,8 @@ pub(super) struct Mail {
 pub(super) enum Letter {
     /// An attempt has ended.
     Outcome { task: TaskId, attempt: u32, outcome: TaskOutcome },
+    /// An attempt waits for another run.
+    Waits { task: TaskId, attempt: u32, waiting: Waiting },
     /// Somebody answers, or something has happened.
     Signal { to: Address, data: Value },
 }
@@ -67,9 +73,10 @@ impl Mail {
         self.letter.input(rng)
     }
 
-    /// Is it the answer of this attempt?
+    /// Does it come from this attempt?
     pub(super) fn is_of(&self, wanted: &TaskId, number: u32) -> bool {
-        matches!(&self.letter, Letter::Outcome { task, attempt, .. } if task == wanted && *attempt == number)
+        matches!(&self.letter, Letter::Outcome { task, attempt, .. } | Letter::Waits { task, attempt, .. }
+            if task == wanted && *attempt == number)
     }
 }
 
@@ -77,6 +84,7 @@ impl Letter {
     pub(super) fn input(self, rng: &mut Rng) -> Input {
         match self {
             Self::Outcome { task, attempt, outcome } => Input::TaskEnded { task, attempt, outcome, jitter: rng.f64() },
+            Self::Waits { task, attempt, waiting } => Input::TaskWaits { task, attempt, waiting },
             Self::Signal { to, data } => Input::Signal { to, data, request: None },
         }
     }
@@ -93,7 +101,7 @@ pub(super) fn execute(
     let mut messages = Vec::new();
     if rng.u8(..100) < mood.hanging {
         if rng.bool() {
-            let outcome = TaskOutcome::Lost { by: Loss::Worker, message: "it hung and was found dead".into() };
+            let outcome = TaskOutcome::lost(Loss::Worker, "it hung and was found dead");
             messages.push(mail(now.plus(delay(rng, true) * 4), task, attempt, outcome));
         }
         return messages;
@@ -127,13 +135,16 @@ fn delay(rng: &mut Rng, slow: bool) -> Duration {
 
 /// A random answer.
 pub(super) fn outcome(rng: &mut Rng, mood: Mood) -> TaskOutcome {
+    if rng.u8(..100) < mood.asking {
+        return TaskOutcome::Waiting { question: people::question(rng), usage: usage(rng) };
+    }
     if rng.u8(..100) >= mood.failing {
         return success(rng);
     }
     match rng.u8(..12) {
         0 => TaskOutcome::Cancelled { usage: usage(rng) },
-        1..=2 => TaskOutcome::Lost { by: Loss::Worker, message: "exit code 139".into() },
-        3 => TaskOutcome::Lost { by: Loss::Drained, message: "handed back".into() },
+        1..=2 => TaskOutcome::lost(Loss::Worker, "exit code 139").with_usage(usage(rng)),
+        3 => TaskOutcome::lost(Loss::Drained, "handed back"),
         _ => TaskOutcome::Failed { error: error(rng), usage: usage(rng) },
     }
 }
@@ -150,7 +161,7 @@ fn error(rng: &mut Rng) -> TaskError {
     error
 }
 
-fn success(rng: &mut Rng) -> TaskOutcome {
+pub(super) fn success(rng: &mut Rng) -> TaskOutcome {
     let mut output = json!({ "n": rng.u8(..3), "go": rng.bool() });
     if rng.u8(..3) > 0 {
         output["deep"] = json!({ "s": if rng.bool() { "x" } else { "y" } });
@@ -165,7 +176,7 @@ fn success(rng: &mut Rng) -> TaskOutcome {
     TaskOutcome::Succeeded { output: Payload::new(output), usage: usage(rng), warnings: Vec::new() }
 }
 
-fn usage(rng: &mut Rng) -> Usage {
+pub(super) fn usage(rng: &mut Rng) -> Usage {
     let input_tokens = rng.u64(..50);
-    Usage { model_calls: rng.u64(..3), input_tokens, output_tokens: rng.u64(..50), cached_input_tokens: 0 }
+    Usage { model_calls: rng.u64(..3), input_tokens, output_tokens: rng.u64(..50), ..Usage::default() }
 }

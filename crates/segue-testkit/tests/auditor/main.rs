@@ -1,120 +1,21 @@
 //! The auditor accepts logs that can be and names the rule that others break.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+mod ends;
+mod log;
+mod waits;
 
 use segue_core::{
-    event::{Event, EventKind, RunCreated, SkipReason},
-    ids::{ContentHash, NodeId},
-    outcome::{Loss, TaskError, Usage},
-    payload::Payload,
+    event::{EventKind, Waiting},
     spec::WorkflowSpec,
-    time::Timestamp,
 };
 use segue_testkit::{
-    auditor::{Rule, Violation, audit},
+    auditor::{Rule, audit},
     sim,
 };
 use serde_json::{Value, json};
 
-/// Reads a log written as one word a fact: `+5` lets seconds pass, `a:starts@1`, `a:succeeds@1={"n":1}`,
-/// `a:retries@1=timeout/1` (kind, pause; `/engine` and the like for a loss), `a:fails@1=auth`, `a:continues@1=auth`,
-/// `a:skips=when`, `a:cancels`, `cancelling=request`, `failed=auth/a`, `succeeded={}`, `cancelled`, `reopened`. A word
-/// that begins with `!` leaves a gap in `seq` before it.
-fn read(text: &str) -> Vec<Event> {
-    let mut now = Timestamp::from_micros(1_000_000);
-    let mut events = Vec::new();
-    for word in text.split_whitespace() {
-        if let Some(seconds) = word.strip_prefix('+') {
-            now = now.plus(Duration::from_secs_f64(seconds.parse().unwrap()));
-            continue;
-        }
-        if let Some(seconds) = word.strip_prefix('-') {
-            now = Timestamp::from_micros(now.as_micros() - seconds.parse::<i64>().unwrap() * 1_000_000);
-            continue;
-        }
-        let gap = word.starts_with('!');
-        let word = word.trim_start_matches('!');
-        let (what, data) = word.split_once('=').unwrap_or((word, ""));
-        let (task, what) = what.split_once(':').map_or((None, what), |(task, what)| (Some(task), what));
-        let (verb, attempt) = what.split_once('@').map_or((what, None), |(verb, n)| (verb, n.parse().ok()));
-        let seq = events.len() as u64 + 1 + u64::from(gap);
-        events.push(Event { seq, time: now, task_id: task.map(Into::into), attempt, kind: kind(verb, data, now) });
-    }
-    events
-}
-
-fn kind(verb: &str, data: &str, now: Timestamp) -> EventKind {
-    let (first, second) = data.split_once('/').unwrap_or((data, ""));
-    let usage = Usage::default();
-    match verb {
-        "created" => EventKind::RunCreated(RunCreated::new(ContentHash::of(b"w"), Payload::new(json!({ "p": 1 })))),
-        "started" => EventKind::RunStarted {},
-        "waiting" => EventKind::RunWaiting {},
-        "reopened" => EventKind::RunReopened {},
-        "cancelling" => {
-            EventKind::RunCancelling { by: serde_json::from_value(data.into()).unwrap(), reason: "why".into() }
-        }
-        "cancelled" => EventKind::RunCancelled { reason: "why".into() },
-        "succeeded" => EventKind::RunSucceeded { outputs: Payload::new(serde_json::from_str(data).unwrap()) },
-        "failed" => {
-            let mut error = error(first);
-            error.node = (!second.is_empty()).then(|| NodeId::from(second));
-            EventKind::RunFailed { error }
-        }
-        "starts" => EventKind::TaskStarted {},
-        "succeeds" => {
-            let output = Payload::new(serde_json::from_str(data).unwrap_or_default());
-            EventKind::TaskSucceeded { output, usage, warnings: Vec::new(), reused_from: None }
-        }
-        "retries" => {
-            let lost = serde_json::from_value::<Loss>(second.into()).ok();
-            let pause = second.parse().unwrap_or(0.0);
-            let due = now.plus(Duration::from_secs_f64(pause));
-            EventKind::TaskRetrying { error: error(first), due, lost, usage }
-        }
-        "fails" => {
-            let lost = serde_json::from_value::<Loss>(second.into()).ok();
-            EventKind::TaskFailed { error: error(first), lost, continue_with: None, usage }
-        }
-        "continues" => {
-            let stand_in = Some(Payload::new(serde_json::from_str(second).unwrap_or_default()));
-            EventKind::TaskFailed { error: error(first), lost: None, continue_with: stand_in, usage }
-        }
-        "skips" => {
-            let because = (!second.is_empty()).then(|| NodeId::from(second));
-            EventKind::TaskSkipped {
-                reason: SkipReason {
-                    code: serde_json::from_value(first.into()).unwrap(),
-                    message: String::new(),
-                    because,
-                },
-            }
-        }
-        "cancels" => EventKind::TaskCancelled { usage },
-        other => panic!("no such fact: {other}"),
-    }
-}
-
-fn error(kind: &str) -> TaskError {
-    TaskError::new(serde_json::from_value(kind.into()).unwrap(), "no")
-}
-
-fn judge(document: Value, log: &str) -> Result<(), Violation> {
-    let spec: WorkflowSpec = serde_json::from_value(document).unwrap();
-    audit(&spec, &read(&format!("created started {log}"))).map(|_| ())
-}
-
-fn good(document: Value, log: &str) {
-    judge(document, log).unwrap_or_else(|violation| panic!("{log}\n{violation}"));
-}
-
-fn bad(rule: Rule, document: Value, log: &str) {
-    match judge(document, log) {
-        Ok(()) => panic!("passes: {log}"),
-        Err(violation) => assert_eq!(violation.rule, rule, "{log}\n{violation}"),
-    }
-}
+use log::{bad, good, read};
 
 /// Exact pauses: 1 s, 2 s, 4 s; three attempts.
 fn one(extra: Value) -> Value {
@@ -383,7 +284,9 @@ fn no_event_can_be_dropped_or_doubled() {
             let (mut dropped, mut doubled) = (log.clone(), log.clone());
             let next = log[at + 1..].iter().find(|event| event.task_id == log[at].task_id);
             let waits_too_long = matches!(log[at].kind, EventKind::TaskRetrying { .. })
-                && next.is_some_and(|event| matches!(event.kind, EventKind::TaskFailed { .. }));
+                && next.is_some_and(|event| {
+                    matches!(event.kind, EventKind::TaskFailed { .. } | EventKind::TaskWaiting(Waiting::Failure { .. }))
+                });
             let stops_nothing = matches!(log[at].kind, EventKind::RunCancelling { .. })
                 && !log[at..].iter().any(|event| matches!(event.kind, EventKind::TaskCancelled { .. }));
             let waits_no_time = matches!(log[at].kind, EventKind::RunWaiting {})
@@ -392,7 +295,24 @@ fn no_event_can_be_dropped_or_doubled() {
                 && next.is_some_and(|event| {
                     event.time == log[at].time && matches!(event.kind, EventKind::TaskCancelled { .. })
                 });
-            if waits_too_long || stops_nothing || waits_no_time || begins_in_vain {
+            // A child run may end before anybody has said that it is waited for.
+            let need_not_be_said = matches!(log[at].kind, EventKind::TaskWaiting(Waiting::Child { .. }));
+            // Nobody has to look at a limit that has passed, if nothing comes of it.
+            let asks_in_vain = matches!(log[at].kind, EventKind::TaskWaiting(Waiting::Failure { .. }))
+                && !next.is_some_and(|event| matches!(event.kind, EventKind::TaskSignaled { .. }));
+            // Who says no in the moment in which silence means no says nothing new.
+            let question = log[..at].iter().rfind(|event| event.task_id == log[at].task_id);
+            let says_nothing_new = matches!(log[at].kind, EventKind::TaskSignaled { .. })
+                && matches!(question.map(|event| &event.kind), Some(EventKind::TaskWaiting(asked))
+                    if asked.due().is_some_and(|due| due <= log[at].time));
+            if asks_in_vain
+                || says_nothing_new
+                || need_not_be_said
+                || waits_too_long
+                || stops_nothing
+                || waits_no_time
+                || begins_in_vain
+            {
                 continue;
             }
             dropped.remove(at);

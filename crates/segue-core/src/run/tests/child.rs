@@ -100,6 +100,13 @@ fn a_stop_awaits_the_end_of_the_child() {
 }
 
 #[test]
+fn a_detached_child_is_not_waited_for() {
+    let mut world = parent(json!({ "workflow": { "id": "letter", "detach": true } }));
+    world.start("c");
+    assert_eq!(waits(&mut world, 1), Err(Rejected::Stale));
+}
+
+#[test]
 fn a_task_of_another_kind_waits_for_no_child() {
     let mut world = World::new(json!([{ "id": "c" }]));
     world.start("c");

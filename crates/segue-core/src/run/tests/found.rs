@@ -249,3 +249,48 @@ fn the_rows_of_what_starts_over_are_written() {
 fn signal(task: &str, data: Value) -> Input {
     Input::Signal { to: Address::Task(task.into()), data, request: None }
 }
+
+/// The log of an approval whose time was over, and which somebody was to decide about, could not be read again.
+#[test]
+fn a_question_that_nobody_answers_becomes_another() {
+    let mut world = World::new(json!([{ "id": "a", "approval": { "title": "Go on?" }, "timeout_seconds": 5,
+        "on_failure": { "action": "pause" } }]));
+    world.wait(5);
+    story(&world, "waiting:a run.waiting waiting:a");
+    Run::fold(world.run.plan().clone(), world.run.id(), &world.log).expect("its own log");
+}
+
+/// A `repeat` went on after its pause between iterations although somebody was to decide about its failure.
+#[test]
+fn a_repeat_that_is_paused_begins_no_iteration() {
+    let mut world = World::new(json!([{ "id": "a", "repeat": { "max_iterations": 3, "delay_seconds": 8 },
+        "deadline_seconds": 5, "on_failure": { "action": "pause" } }]));
+    world.succeed("a#1", json!(1)).wait(5);
+    assert_eq!(world.run.wake_at(world.now), None);
+    world.wait(5);
+    story(&world, "loop.iterated:a started:a#1@1 succeeded:a#1@1 waiting:a run.waiting");
+    let answer = json!({ "decision": "retry" });
+    world.input(Input::Signal { to: Address::Task("a".into()), data: answer, request: None }).expect("it waits");
+    world.wait(0);
+    assert_eq!(world.ready(), ["a#2"]);
+}
+
+/// A group failed, was reopened, and failed again while the run was to go on: the node that might have handled the first
+/// failure was skipped, and the run was taken to have failed.
+#[test]
+fn who_might_have_handled_an_earlier_failure_is_forgotten() {
+    let mut world = World::of(json!({ "id": "w", "on_failure": "cancel", "nodes": [
+        { "id": "a", "group": { "nodes": [{ "id": "x" }] }, "on_failure": { "action": "pause" } },
+        { "id": "handler", "depends_on": ["a"], "join": "any_failure" },
+        { "id": "long" }] }));
+    let say = |world: &mut World, data: Value| {
+        world.input(Input::Signal { to: Address::Task("a".into()), data, request: None }).expect("it waits");
+    };
+    world.fail("a/x", ErrorKind::Auth);
+    say(&mut world, json!({ "decision": "fail" }));
+    world.start("handler").cancel().end("handler", TaskOutcome::Cancelled { usage: Usage::default() });
+    world.input(Input::Reopen).expect("it was cancelled");
+    world.fail("a/x", ErrorKind::Auth);
+    say(&mut world, json!({ "decision": "continue" }));
+    assert_eq!(world.ready(), ["long"], "{}", world.story());
+}

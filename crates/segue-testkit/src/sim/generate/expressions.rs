@@ -14,6 +14,10 @@ pub(super) struct Names {
     pub(super) iteration: bool,
     /// It is in an iteration: `previous`.
     pub(super) previous: bool,
+    /// It handles failures: `error`.
+    pub(super) error: bool,
+    /// It belongs to the end of the run: `run.status` says what the run will be.
+    pub(super) later: bool,
 }
 
 impl Names {
@@ -49,6 +53,9 @@ pub(super) fn condition(rng: &mut Rng, names: &Names, from: Option<&str>) -> Str
     match rng.u8(..12) {
         0 if names.iteration => return format!("iteration < {}", k + 1),
         1 if names.item => return format!("index != {k}"),
+        2 if names.later => return "run.status != \"SUCCEEDED\"".into(),
+        3 if names.later => return "run.status == \"CANCELLED\" or params.flag".into(),
+        4 if names.error => return "error.kind == \"user\"".into(),
         _ => {}
     }
     let Some(x) = pick(rng) else {
@@ -99,6 +106,11 @@ pub(super) fn matching(rng: &mut Rng) -> String {
 /// Reads values from all over the part of the graph that is above.
 pub(super) fn inputs(rng: &mut Rng, names: &Names) -> Value {
     let around = names.around(rng);
+    match rng.u8(..4) {
+        0 if names.later => return json!({ "status": "{{ run.status }}", "around": around }),
+        1 if names.error => return json!({ "why": "{{ error.kind }}", "who": "{{ error.node }}" }),
+        _ => {}
+    }
     let Some(x) = names.any(rng).map(str::to_owned) else { return json!({ "prompt": around }) };
     match rng.u8(..5) {
         0 => json!({ "prompt": around, "all": format!("{{{{ nodes.{x}.output }}}}") }),

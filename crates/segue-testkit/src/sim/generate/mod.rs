@@ -6,7 +6,7 @@ mod shape;
 
 use fastrand::Rng;
 use segue_core::{
-    ids::{NodeId, WorkflowId},
+    ids::NodeId,
     outcome::ErrorKind,
     spec::{Defaults, EdgeSpec, FailurePolicy, OnExhausted, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec},
     time::Timestamp,
@@ -28,14 +28,19 @@ pub struct Case {
 /// When simulated runs begin.
 pub(super) const BEGIN: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 
+/// The workflow that all child runs are of.
+pub(super) const CHILD: &str = "letter";
+
 /// The kinds of error that the simulated workers report.
-pub(super) const KINDS: [ErrorKind; 6] = [
+pub(super) const KINDS: [ErrorKind; 8] = [
     ErrorKind::RateLimited,
     ErrorKind::Timeout,
     ErrorKind::User,
     ErrorKind::WorkerLost,
     ErrorKind::InvalidInput,
     ErrorKind::Auth,
+    ErrorKind::ModelOutput,
+    ErrorKind::Budget,
 ];
 
 /// Draws a case.
@@ -52,28 +57,33 @@ pub fn case(rng: &mut Rng) -> Case {
         (0, _) => rng.usize(1..9),
         _ => rng.usize(1..6),
     };
-    let mut draft = Draft { rng, richness, loopy, nodes: 0 };
+    let mut draft = Draft { rng, richness, loopy, plain: false, nodes: 0 };
     let (nodes, edges) = draft.block(size, &Names::default());
+    let (failure, finally) = draft.later_stages(&nodes);
     let spec = WorkflowSpec {
-        segue: Some(1),
-        id: WorkflowId::from("simulated"),
-        name: None,
-        description: None,
         params: params(),
-        secrets: Vec::new(),
-        finally: Vec::new(),
+        finally,
         defaults: rarely(rng, 5, defaults),
         timeout_seconds: rarely(rng, 8, |rng| Seconds(rng.u32(5..120).into())),
         max_parallel_nodes: rarely(rng, 4, |rng| rng.u32(1..4)),
         outputs: rarely(rng, 4, |rng| outputs(rng, &nodes)),
         nodes,
         edges,
-        on_failure: rarely(rng, 4, |_| WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
-        metadata: Map::new(),
+        on_failure: match failure {
+            Some(failure) => Some(WorkflowOnFailure::Nodes(failure)),
+            None => rarely(rng, 4, |_| WorkflowOnFailure::Policy(FailurePolicy::Cancel)),
+        },
+        budget: rarely(rng, 6, node::budget),
+        ..blank()
     };
     let when = BEGIN.plus(std::time::Duration::from_secs(rng.u64(..30))).to_string();
     let list: Vec<u8> = (0..rng.u8(..4)).collect();
     Case { spec, params: json!({ "p": rng.u8(..4), "flag": rng.bool(), "list": list, "when": when }) }
+}
+
+/// A workflow of which nothing is said but its id.
+fn blank() -> WorkflowSpec {
+    serde_json::from_value(json!({ "segue": 1, "id": "simulated", "nodes": [] })).expect("it is one")
 }
 
 fn params() -> Map<String, Value> {
@@ -93,6 +103,8 @@ struct Draft<'a> {
     richness: u8,
     /// Blocks are chains, in which loops find room.
     loopy: bool,
+    /// There is no list of edges: what a node depends on stands in the node.
+    plain: bool,
     /// Drawn so far.
     nodes: usize,
 }
@@ -100,12 +112,13 @@ struct Draft<'a> {
 impl Draft<'_> {
     /// Nodes side by side, in the surroundings of `names`, and the edges between them.
     fn block(&mut self, size: usize, names: &Names) -> (Vec<TaskNode>, Vec<EdgeSpec>) {
+        let plain = std::mem::take(&mut self.plain);
         let dependencies = match self.loopy {
             true => shape::chain(self.rng, size),
             false => shape::dependencies(self.rng, size),
         };
         let ancestors = shape::ancestors(&dependencies);
-        let has_loops = self.loopy || (self.richness > 0 && self.rng.u8(..3) > 0);
+        let has_loops = !plain && (self.loopy || (self.richness > 0 && self.rng.u8(..3) > 0));
         let loops = if has_loops { shape::loops(self.rng, &dependencies) } else { Vec::new() };
         let ids: Vec<String> = (self.nodes..self.nodes + size).map(|ix| format!("n{ix}")).collect();
         self.nodes += size;
@@ -118,7 +131,7 @@ impl Draft<'_> {
         for at in 0..size {
             let mut depends_on = Vec::new();
             for &from in &dependencies[at] {
-                if !self.drew_edge(&mut edges, &ids[from], &ids[at], &seen[from]) {
+                if plain || !self.drew_edge(&mut edges, &ids[from], &ids[at], &seen[from]) {
                     depends_on.push(NodeId::new(&*ids[from]));
                 }
             }
@@ -140,6 +153,20 @@ impl Draft<'_> {
             });
         }
         (nodes, edges)
+    }
+
+    /// The nodes of `on_failure` and of `finally`, where there are any. They see what the workflow's own nodes gave.
+    fn later_stages(&mut self, nodes: &[TaskNode]) -> (Option<Vec<TaskNode>>, Vec<TaskNode>) {
+        let nodes = nodes.iter().map(|node| node.id.to_string()).collect();
+        let names = Names { nodes, later: true, error: true, ..Names::default() };
+        let mut stage = |n: u8| {
+            (self.rng.u8(..n) == 0).then(|| {
+                self.plain = true;
+                let size = self.rng.usize(1..4);
+                self.block(size, &names).0
+            })
+        };
+        (stage(6), stage(4).unwrap_or_default())
     }
 
     /// Is this one of the nodes that are out of the ordinary?

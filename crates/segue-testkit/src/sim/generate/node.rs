@@ -4,14 +4,14 @@ use fastrand::Rng;
 use segue_core::{
     ids::NodeId,
     spec::{
-        ApprovalRejection, ApprovalSpec, ApprovalTimeout, FailureAction, GroupSpec, Jitter, Join, OnFailure,
-        RepeatSpec, RetryPolicy, Seconds, TaskNode, TaskSpec, WaitSpec,
+        ApprovalRejection, ApprovalSpec, ApprovalTimeout, BudgetSpec, ChildSpec, FailureAction, GroupSpec, Jitter,
+        Join, OnFailure, RepeatSpec, RetryPolicy, Seconds, TaskNode, TaskSpec, WaitSpec,
     },
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::{
-    Draft, KINDS, exhausted,
+    CHILD, Draft, KINDS, exhausted,
     expressions::{Names, condition, inputs, items, matching, stand_in, until},
     rarely,
 };
@@ -34,9 +34,14 @@ impl Draft<'_> {
             deadline_seconds: rarely(rng, 5, |rng| Seconds(rng.u32(2..40).into())),
             on_failure: rarely(rng, 5, |rng| on_failure(rng, seen)),
             when: rarely(rng, 5, |rng| condition(rng, seen, None)),
+            budget: rarely(rng, 12, budget),
             ..TaskNode::new(NodeId::new(id))
         };
         let mut inside = seen.clone();
+        inside.error |= node.join == Join::AnyFailure;
+        if self.draws() {
+            node.output_schema = Some(output_schema(self.rng));
+        }
         if self.draws() {
             node.foreach = Some(items(self.rng, seen));
             node.parallelism = rarely(self.rng, 2, |rng| rng.u32(1..4));
@@ -63,6 +68,10 @@ impl Draft<'_> {
             node.timeout_seconds = Some(Seconds(self.rng.u32(1..15).into())).filter(|_| self.rng.u8(..4) > 0);
         } else if self.draws() {
             node.wait = Some(wait(self.rng));
+        } else if self.draws() {
+            let detach = self.rng.u8(..5) == 0;
+            node.workflow = Some(ChildSpec { id: CHILD.into(), version: None, detach });
+            node.spec.inputs = inputs(self.rng, inside).as_object().cloned().unwrap_or_default();
         } else {
             let inputs = rarely(self.rng, 2, |rng| inputs(rng, inside));
             node.spec = TaskSpec {
@@ -112,6 +121,22 @@ fn wait(rng: &mut Rng) -> WaitSpec {
     }
 }
 
+/// What happens when it is used up; how much that is, the simulated workers decide.
+pub(super) fn budget(rng: &mut Rng) -> BudgetSpec {
+    let actions = [FailureAction::Fail, FailureAction::Continue, FailureAction::Pause];
+    BudgetSpec { usd: None, tokens: Some(1), on_exceeded: actions[rng.usize(..3)] }
+}
+
+/// What a result must look like: most do, and some never.
+fn output_schema(rng: &mut Rng) -> Value {
+    match rng.u8(..8) {
+        0..=4 => json!({ "type": "object", "properties": { "n": { "type": "integer", "maximum": 1 } } }),
+        5 => json!({ "type": "object", "required": ["n", "go"], "properties": { "go": { "type": "boolean" } } }),
+        6 => json!({ "properties": { "deep": { "properties": { "s": { "type": "integer" } } } } }),
+        _ => json!({ "type": "array" }),
+    }
+}
+
 pub(super) fn retry_policy(rng: &mut Rng) -> RetryPolicy {
     let kinds = |rng: &mut Rng| KINDS.into_iter().filter(|_| rng.bool()).collect::<Vec<_>>();
     RetryPolicy {
@@ -126,8 +151,13 @@ pub(super) fn retry_policy(rng: &mut Rng) -> RetryPolicy {
 }
 
 pub(super) fn on_failure(rng: &mut Rng, names: &Names) -> OnFailure {
-    let action = if rng.u8(..4) == 0 { FailureAction::Fail } else { FailureAction::Continue };
+    let action = match rng.u8(..6) {
+        0 => FailureAction::Fail,
+        1..=2 => FailureAction::Pause,
+        _ => FailureAction::Continue,
+    };
     let output = match rng.u8(..6) {
+        _ if action != FailureAction::Continue => None,
         0..=2 => None,
         3 => Some(json!({ "n": 1, "go": true, "why": "{{ error.kind }}" })),
         _ => Some(stand_in(rng, names)),
