@@ -74,7 +74,7 @@ pub(super) fn check_answers(question: &Question, mut said: Map<String, Value>) -
 
 /// Somebody would rather have the task fail than answer it.
 pub(super) fn rejects(said: &Map<String, Value>) -> bool {
-    said.get("decision").is_some_and(|decision| decision == "reject")
+    said.get("decision").is_some_and(|decision| decision == "reject" && !planted!(TakesNoForAnAnswer))
 }
 
 fn escaped(id: &str) -> String {
@@ -113,8 +113,7 @@ impl Run {
 
     /// `task.signaled` to a question: the next attempt may start.
     pub(super) fn take_answers(&mut self, ix: TaskIx, data: &Payload) {
-        let says_no = data.value().and_then(|data| data.as_object()).is_some_and(rejects);
-        if says_no && !planted!(TakesNoForAnAnswer) {
+        if data.value().and_then(|data| data.as_object()).is_some_and(rejects) {
             return;
         }
         let Some(Waiting::Question { question, .. }) = self.task_mut(ix).waiting.take() else { return };
