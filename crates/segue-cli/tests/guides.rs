@@ -88,7 +88,7 @@ fn workflows_that_need_nothing_end_well() {
         let Block { page, name, text } = block;
         let asks_a_model = ["crewai.", "langchain.", "langgraph.", "python.call", "llm.chat", "prompt:"].iter().any(|what| text.contains(what));
         // A person, a signal, a secret of the environment, a workflow in another file.
-        let needs = ["approval:", "event:", "$secret", "workflow: {", "curl"];
+        let needs = ["approval:", "event:", "$secret", "workflow: {", "curl", "http.request"];
         if asks_a_model || needs.iter().any(|what| text.contains(what)) {
             continue;
         }
