@@ -237,6 +237,30 @@ def test_two_questions_at_once(begin: Begin, project: Project) -> None:
     assert sorted(log) == ["before", "me", "no"]
 
 
+def test_an_answer_of_two_that_has_taken_effect_is_not_given_again(begin: Begin, project: Project) -> None:
+    """One of the two has gone on and is done when the attempt breaks; the next one has both answers again."""
+    code = ASKING.replace(
+        'return {"log": [interrupt("Other?")]}',
+        """answer = interrupt("Other?")
+    import os, pathlib, time
+    while not any("yes" in str(each) or "no" in str(each) for each in done):
+        time.sleep(0.01)
+    if not os.environ.pop("BROKEN_ONCE", None):
+        os.environ["BROKEN_ONCE"] = "1"
+        raise ValueError("broken once")
+    return {"log": [answer]}""",
+    ).replace('return {"log": ["no"]}', 'done.append("no"); return {"log": ["no"]}')
+    project.write("done = []\n" + code)
+    store = Checkpoints()
+    inputs = {"graph": "./app.py:both", "log": []}
+    first = begin(inputs, store).final()
+    values = [{"approved": False} if isinstance(each["value"], dict) else "me" for each in first["items"]]
+    answers = resume(first, *values)
+    assert begin(inputs, store, attempt=2, resume=answers).error()["kind"] == "user"
+    log = begin(inputs, store, attempt=3, resume=answers).output()["log"]
+    assert sorted(log) == ["before", "me", "no"]
+
+
 def test_a_question_without_a_checkpointer_is_an_error(begin: Begin, project: Project) -> None:
     project.write(ASKING)
     error = begin({"graph": "./app.py:graph", "log": []}, hints={"checkpoint": "off"}).error()

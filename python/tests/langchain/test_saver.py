@@ -51,6 +51,18 @@ def test_the_base_suite_passes_in_full() -> None:
     assert sum(result.tests_passed for result in base) >= 58
 
 
+def test_the_first_output_of_a_task_counts_and_its_last_error() -> None:
+    made = saver()
+    config = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
+    after = made.put(config, empty_checkpoint(), {"source": "input", "step": -1, "parents": {}}, {})
+    for text in ("first", "second"):
+        made.put_writes(after, [("out", text)], "task")
+        made.put_writes(after, [("__error__", text)], "task")
+    found = made.get_tuple(after)
+    assert found is not None
+    assert {write[1]: write[2] for write in found.pending_writes} == {"out": "first", "__error__": "second"}
+
+
 def test_a_synchronous_graph_inside_a_node_keeps_its_checkpoints(begin: Begin, project: Project) -> None:
     project.write(
         """

@@ -126,6 +126,10 @@ class Guest:
             if message["type"] in types:
                 return message
 
+    def has_said_no_more(self) -> bool:
+        """Has nothing come that was not read?"""
+        return self._queue.empty()
+
     def event(self, kind: str) -> Message:
         """The data of the next event of this kind."""
         while True:
