@@ -1,6 +1,9 @@
 //! Child workflows: an attempt that waits for another run.
 
-use segue_core::ids::{ContentHash, RunId, TaskId, WorkflowId};
+use segue_core::{
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
+    spec::ChildSpec,
+};
 
 use super::{Auditor, Rule, Violation, graph::Work};
 
@@ -19,10 +22,11 @@ impl Auditor {
         self.check(!self.tasks[ix].is_awaiting(), Rule::Child, || format!("`{id}` waits for `{child}` already"))?;
         let is_asked_for = matches!(&self.node(ix).work, Work::Child(spec) if spec.id == *workflow && !spec.detach);
         self.check(is_asked_for, Rule::Child, || format!("`{id}` waits for a run of `{workflow}`"))?;
-        let pinned = self.workflows.get(workflow);
-        self.check(pinned.is_none_or(|pinned| *pinned == version), Rule::Child, || {
-            format!("`{id}` waits for version {version} of `{workflow}`, not for {pinned:?}")
-        })?;
+        let is_pinned = match &self.node(ix).work {
+            Work::Child(ChildSpec { version: Some(digits), .. }) => version.to_string().starts_with(digits),
+            _ => self.workflows.get(workflow).is_none_or(|pinned| *pinned == version),
+        };
+        self.check(is_pinned, Rule::Child, || format!("`{id}` waits for version {version} of `{workflow}`"))?;
         let known = self.tasks[ix].child;
         self.check(known.is_none_or(|known| known == child), Rule::Child, || {
             format!("`{id}` waits for `{child}` after it has waited for {known:?}")
