@@ -23,7 +23,7 @@ pub(super) fn check_answers(question: &Question, mut said: Map<String, Value>) -
         let answers = ["answers", ANSWER, "form"].into_iter().find(|name| said.contains_key(*name));
         return match answers {
             Some(name) => {
-                Err(vec![Diagnostic::error("bad-answer", &format!("/{name}"), "who rejects gives no answers")])
+                Err(vec![Diagnostic::error("bad-answer", format!("/{name}"), "who rejects gives no answers")])
             }
             None => Ok(Value::Object(said)),
         };
@@ -48,6 +48,7 @@ pub(super) fn check_answers(question: &Question, mut said: Map<String, Value>) -
             )]);
         }
     };
+    let given = by_id(question, given);
     let mut wrong = Vec::new();
     for id in given.keys().filter(|id| question.items.iter().all(|item| item.id != **id)) {
         wrong.push(problem(format!("/answers/{}", escaped(id)), "nothing of this id is asked".to_owned()));
@@ -70,6 +71,17 @@ pub(super) fn check_answers(question: &Question, mut said: Map<String, Value>) -
     said.remove("decision");
     said.insert("answers".to_owned(), Value::Object(given));
     Ok(Value::Object(said))
+}
+
+/// Who fills in a form for a single thing may call it `answer`, and need not know its id.
+fn by_id(question: &Question, mut given: Map<String, Value>) -> Map<String, Value> {
+    match question.items.as_slice() {
+        [item] if given.len() == 1 => match given.remove(ANSWER) {
+            Some(answer) => Map::from_iter([(item.id.clone(), answer)]),
+            None => given,
+        },
+        _ => given,
+    }
 }
 
 /// Somebody would rather have the task fail than answer it.
