@@ -71,7 +71,8 @@ pub(crate) fn bury(db: &Connection, run: RunId) -> Result<(), Failure> {
 }
 
 fn remove_from_sight(db: &Connection, run: RunId, run_no: i64) -> Result<(), Failure> {
-    db.prepare_cached("INSERT INTO buried (run_no, run_id) VALUES (?1, ?2)")?.execute(params![run_no, run.as_bytes()])?;
+    db.prepare_cached("INSERT INTO buried (run_no, run_id) VALUES (?1, ?2)")?
+        .execute(params![run_no, run.as_bytes()])?;
     db.prepare_cached("DELETE FROM runs WHERE run_no = ?1")?.execute([run_no])?;
     db.prepare_cached("DELETE FROM labels WHERE run_id = ?1")?.execute([run.as_bytes()])?;
     db.prepare_cached("DELETE FROM requests WHERE run_no = ?1")?.execute([run_no])?;

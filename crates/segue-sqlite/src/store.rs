@@ -15,7 +15,8 @@ use segue_core::{
     outcome::{TaskResult, Usage},
     payload::BlobRef,
     ports::{
-        Cached, CallKey, Checkpoint, CheckpointFilter, CheckpointStore, CheckpointWrites, ClaimRequest, Collected, Commit, Created, Deployment, EngineRecord, Lease, ModelJournal, NewRun, RecordedCall, Request, RequestId,
+        Cached, CallKey, Checkpoint, CheckpointFilter, CheckpointStore, CheckpointWrites, ClaimRequest, Collected,
+        Commit, Created, Deployment, EngineRecord, Lease, ModelJournal, NewRun, RecordedCall, Request, RequestId,
         RequestKind, RunFilter, RunRow, RunStore, StoreError, TaskRow, WaitingTask, WorkflowVersion,
     },
     time::Timestamp,

@@ -95,7 +95,8 @@ impl Models {
                 return Err(wrong(file, &format!("`models.{name}.{field}` is 0: nothing would ever be asked"))
                     .help("leave it out for no limit"));
             }
-            let prices = entry.price.iter().flat_map(|price| [Some(price.input), price.cached_input, Some(price.output)]);
+            let prices =
+                entry.price.iter().flat_map(|price| [Some(price.input), price.cached_input, Some(price.output)]);
             if prices.flatten().any(|price| !price.is_finite() || price < 0.0) {
                 return Err(wrong(file, &format!("`models.{name}.price` is not a price"))
                     .help("write US dollars a million tokens, for example: input = 2.5"));
@@ -146,9 +147,10 @@ impl Models {
         let providers = self.providers.iter().map(move |(name, (entry, origin))| {
             (format!("providers.{name}"), json(serde_json::to_value(entry)), origin)
         });
-        let models = self.models.iter().map(move |(name, (entry, origin))| {
-            (format!("models.{name}"), json(serde_json::to_value(entry)), origin)
-        });
+        let models = self
+            .models
+            .iter()
+            .map(move |(name, (entry, origin))| (format!("models.{name}"), json(serde_json::to_value(entry)), origin));
         providers.chain(models)
     }
 }
@@ -243,7 +245,9 @@ mod tests {
         let options = models.provider_options();
         assert_eq!((options[0].name.as_str(), &options[0].key), ("local", &ProviderKey::None));
         assert_eq!(options[1].base_url, OPENAI);
-        assert!(matches!(&options[1].key, ProviderKey::Missing(why) if why.starts_with("/p/keys/openai cannot be read")));
+        assert!(
+            matches!(&options[1].key, ProviderKey::Missing(why) if why.starts_with("/p/keys/openai cannot be read"))
+        );
         let price = Price { input: 2.5, cached_input: None, output: 10.0 };
         assert_eq!(models.model_options()[0].price, Some(price));
         let shown: Vec<_> = models.entries().map(|(name, ..)| name).collect();
