@@ -51,7 +51,7 @@ impl Decoder<'_> {
         let own = self.mapping(value, &at, "`budget`")?;
         self.only(&own, "`budget`", &["usd", "tokens", "on_exceeded"], &[]);
         if own.get("usd").or(own.get("tokens")).is_none() {
-            let problem = Problem::new(&codes::MISSING_FIELD, at.clone(), "`budget` needs `usd`, `tokens` or both");
+            let problem = Problem::new(&codes::MISSING_FIELD, at, "`budget` needs `usd`, `tokens` or both");
             self.add(problem.help("write `budget: { tokens: 100000 }`"));
         }
         let tokens = own.get("tokens").and_then(|value| {
