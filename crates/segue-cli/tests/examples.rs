@@ -246,7 +246,7 @@ fn langgraph_agent_asks_before_it_sends() {
     assert_eq!(asked.code, 6, "{asked:#?}");
     let wrong = example.segue(&["signal", "@last", "send", "--data", r#"{"answer": "perhaps"}"#, "--json"]);
     assert_eq!(wrong.code, 3, "{wrong:#?}");
-    let sent = example.segue(&["signal", "@last", "send", "--data", r#"{"answer": "yes"}"#, "--json"]);
+    let sent = example.segue(&["approve", "@last", "send", "--form", "answer=yes", "--json"]);
     let document = example.succeeded(&sent);
     assert_eq!(document["outputs"], json!({ "sent": true }));
     assert_eq!(document["tasks"]["orders"]["output"]["o-2"], "on its way");
