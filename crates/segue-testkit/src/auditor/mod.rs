@@ -25,6 +25,7 @@ mod reuse;
 mod rows;
 mod rule;
 mod schema;
+mod scope;
 mod stage;
 mod step;
 mod task;
@@ -43,12 +44,7 @@ use segue_core::{
 use serde_json::Value;
 
 pub use self::rule::{Rule, Violation};
-use self::{
-    graph::Graph,
-    join::Decision,
-    stage::Stage,
-    tree::{Scope, Task},
-};
+use self::{graph::Graph, join::Decision, scope::Scope, stage::Stage, tree::Task};
 
 /// Where a run stands, as far as its log tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,9 +13,8 @@ use serde_json::Value;
 
 use super::{
     Auditor,
-    graph::{MAIN, Node, Work},
+    graph::{Node, Work},
     join::{Decision, Fate},
-    stage::Stage,
 };
 
 /// A node of several parts is carried out layer by layer.
@@ -42,16 +41,6 @@ pub(super) enum Parts {
     },
     /// The scope of a group.
     Group(usize),
-}
-
-/// One block's tasks, side by side, in the order of its nodes.
-#[derive(Debug, Clone)]
-pub(super) struct Scope {
-    pub(super) block: usize,
-    /// The task of the group.
-    pub(super) owner: Option<usize>,
-    pub(super) stage: Stage,
-    pub(super) tasks: Vec<usize>,
 }
 
 /// A task, as far as the log tells.
@@ -113,7 +102,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    fn new(id: TaskId, node: usize, layer: Layer, scope: usize) -> Self {
+    pub(super) fn new(id: TaskId, node: usize, layer: Layer, scope: usize) -> Self {
         Self {
             id,
             node,
@@ -243,28 +232,6 @@ impl Auditor {
         (0..self.tasks.len()).filter(|&ix| !self.tasks[ix].gone)
     }
 
-    /// The task of a node beside `scope`, or around it.
-    pub(super) fn visible(&self, scope: usize, name: &str) -> Option<usize> {
-        let mut scope = Some(scope);
-        while let Some(at) = scope {
-            let tasks = &self.scopes[at].tasks;
-            if let Some(&ix) = tasks.iter().find(|&&ix| self.node(ix).id.as_str() == name) {
-                return Some(ix);
-            }
-            scope = match self.scopes[at].owner {
-                Some(owner) => Some(self.tasks[owner].scope),
-                None => (at != MAIN).then_some(MAIN),
-            };
-        }
-        None
-    }
-
-    /// The task of a node in this scope.
-    pub(super) fn member(&self, scope: usize, node: usize) -> usize {
-        let tasks = &self.scopes[scope].tasks;
-        tasks.iter().copied().find(|&ix| self.tasks[ix].node == node).expect("a node of the scope's block")
-    }
-
     /// The parts of a task, or the members of its group.
     pub(super) fn parts(&self, ix: usize) -> Vec<usize> {
         match &self.tasks[ix].parts {
@@ -275,28 +242,6 @@ impl Auditor {
         }
     }
 
-    /// A new scope, with a task a node.
-    pub(super) fn open_scope(&mut self, block: usize, owner: Option<usize>, stage: Stage) -> usize {
-        let scope = self.scopes.len();
-        self.scopes.push(Scope { block, owner, stage, tasks: Vec::new() });
-        for node in self.graph.blocks[block].nodes.clone() {
-            let its = &self.graph.nodes[node];
-            let layer = match (&its.foreach, &its.repeat) {
-                (Some(_), _) => Layer::Map,
-                (None, Some(_)) => Layer::Repeat,
-                (None, None) => Layer::Work,
-            };
-            let id = match owner {
-                Some(owner) => TaskId::new(format!("{}/{}", self.tasks[owner].id, its.id)),
-                None => TaskId::from(&its.id),
-            };
-            let round = u32::from(its.innermost.is_some());
-            let ix = self.add(Task { round, ..Task::new(id, node, layer, scope) });
-            self.scopes[scope].tasks.push(ix);
-        }
-        scope
-    }
-
     /// A new instance or iteration.
     pub(super) fn add_part(&mut self, whole: usize, id: String, number: u32, decision: Decision) -> usize {
         let (node, scope, layer) = (self.tasks[whole].node, self.tasks[whole].scope, self.tasks[whole].layer);
@@ -305,7 +250,7 @@ impl Auditor {
     }
 
     /// A task with the name of an earlier one goes on counting where that one stopped.
-    fn add(&mut self, mut task: Task) -> usize {
+    pub(super) fn add(&mut self, mut task: Task) -> usize {
         let ix = self.tasks.len();
         if let Some(old) = self.by_id.insert(task.id.clone(), ix) {
             (task.attempts, task.usage) = (self.tasks[old].attempts, self.tasks[old].usage);
