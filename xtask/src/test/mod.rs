@@ -6,7 +6,9 @@ mod rust;
 mod tools;
 
 use std::{
+    collections::BTreeMap,
     process::ExitCode,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -32,45 +34,82 @@ struct Step {
     about: &'static str,
     /// Steps that must have passed before.
     needs: &'static [&'static str],
+    /// It waits for a network or a disk more than it computes: begun as soon as it may, beside what comes before it.
+    aside: bool,
     run: fn(&House) -> Result<()>,
 }
 
 /// All steps in their order: what fails soon comes first.
 const STEPS: &[Step] = &[
-    Step { name: "tools", about: "what the other steps need is on this machine", needs: &[], run: tools::check },
-    Step { name: "format", about: "rustfmt", needs: &["tools"], run: rust::format },
+    Step {
+        name: "tools",
+        about: "what the other steps need is on this machine",
+        needs: &[],
+        aside: false,
+        run: tools::check,
+    },
+    Step { name: "format", about: "rustfmt", needs: &["tools"], aside: false, run: rust::format },
     Step {
         name: "clippy",
         about: "lints of all targets; a warning is a failure",
         needs: &["tools"],
+        aside: false,
         run: rust::clippy,
     },
     Step {
         name: "python-env",
         about: "environments with CrewAI (the newest and the oldest) and with LangGraph, from hash-checked locks",
         needs: &["tools"],
+        aside: true,
         run: python::environments,
     },
     Step {
         name: "rust",
         about: "unit, conformance, simulation, mutation, tidy and whole-program tests, examples, documentation",
         needs: &["tools", "python-env"],
+        aside: false,
         run: rust::tests,
     },
-    Step { name: "rustdoc", about: "the crates' documentation has no broken link", needs: &["tools"], run: rust::doc },
-    Step { name: "ruff", about: "lints and format of the Python code", needs: &["python-env"], run: python::ruff },
-    Step { name: "mypy", about: "types of the Python code, strictly", needs: &["python-env"], run: python::mypy },
-    Step { name: "pytest", about: "the worker against real CrewAI", needs: &["python-env"], run: python::pytest },
+    Step {
+        name: "rustdoc",
+        about: "the crates' documentation has no broken link",
+        needs: &["tools"],
+        aside: false,
+        run: rust::doc,
+    },
+    Step {
+        name: "ruff",
+        about: "lints and format of the Python code",
+        needs: &["python-env"],
+        aside: false,
+        run: python::ruff,
+    },
+    Step {
+        name: "mypy",
+        about: "types of the Python code, strictly",
+        needs: &["python-env"],
+        aside: false,
+        run: python::mypy,
+    },
+    Step {
+        name: "pytest",
+        about: "the worker against real CrewAI",
+        needs: &["python-env"],
+        aside: false,
+        run: python::pytest,
+    },
     Step {
         name: "pytest-floor",
         about: "the worker against the oldest CrewAI that is supported",
         needs: &["python-env"],
+        aside: false,
         run: python::pytest_floor,
     },
     Step {
         name: "pytest-lc",
         about: "the worker against real LangChain and LangGraph",
         needs: &["python-env"],
+        aside: false,
         run: python::pytest_langchain,
     },
 ];
@@ -83,15 +122,30 @@ pub(crate) fn run(house: &House, arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    for step in steps {
-        let outcome = carry_out(step, house, &outcomes);
-        println!();
-        outcomes.push(outcome);
-    }
+    let outcomes = carry_out_all(&steps, house);
     print!("{}", report(&outcomes));
     let is_failed = outcomes.iter().any(|outcome| outcome.failure.is_some());
     Ok(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn carry_out_all(steps: &[&Step], house: &House) -> Vec<Outcome> {
+    thread::scope(|scope| {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut asides = BTreeMap::new();
+        for step in steps {
+            let has_passed = |name: &&str| outcomes.iter().any(|done| done.name == *name && done.failure.is_none());
+            for aside in steps.iter().filter(|other| other.aside && other.needs.iter().all(has_passed)) {
+                asides.entry(aside.name).or_insert_with(|| scope.spawn(|| carry_out(aside, house, &[])));
+            }
+            let outcome = match asides.remove(step.name) {
+                Some(begun) => begun.join().expect("a step does not panic"),
+                None => carry_out(step, house, &outcomes),
+            };
+            println!();
+            outcomes.push(outcome);
+        }
+        outcomes
+    })
 }
 
 fn carry_out(step: &Step, house: &House, before: &[Outcome]) -> Outcome {
@@ -128,6 +182,8 @@ fn chosen<'a>(steps: &'a [Step], only: &[String]) -> Result<Vec<&'a Step>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     fn names(only: &[&str]) -> Vec<&'static str> {
@@ -153,8 +209,25 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_aside_runs_once_and_is_waited_for() {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        fn count(_: &House) -> Result<()> {
+            COUNT.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        let check = |_: &House| if COUNT.load(Ordering::SeqCst) == 1 { Ok(()) } else { bail!("not once") };
+        let house = House { root: "/".into(), target: "/".into() };
+        let first = Step { name: "first", about: "", needs: &[], aside: false, run: |_| Ok(()) };
+        let aside = Step { name: "aside", about: "", needs: &["first"], aside: true, run: count };
+        let last = Step { name: "last", about: "", needs: &["aside"], aside: false, run: check };
+        let outcomes = carry_out_all(&[&first, &aside, &last], &house);
+        assert_eq!(outcomes.iter().map(|outcome| outcome.name).collect::<Vec<_>>(), ["first", "aside", "last"]);
+        assert!(outcomes.iter().all(|outcome| outcome.failure.is_none()));
+    }
+
+    #[test]
     fn what_needs_a_failed_step_is_not_run() {
-        let step = Step { name: "b", about: "", needs: &["a"], run: |_| Ok(()) };
+        let step = Step { name: "b", about: "", needs: &["a"], aside: false, run: |_| Ok(()) };
         let house = House { root: "/".into(), target: "/".into() };
         let before = |failure| [Outcome { name: "a", elapsed: Duration::ZERO, failure }];
         assert!(carry_out(&step, &house, &before(Some("broken".to_owned()))).failure.is_some());
