@@ -39,7 +39,17 @@ pub(super) struct Attempt<'a> {
 /// Where the work begins: at the input, or at the answers to what an earlier attempt asked.
 enum Turn {
     First { thread: String },
-    Resumed { thread: String, run: String, checkpoint: Value, before: Usage, answers: Value },
+    Resumed(Box<Asked>),
+}
+
+/// The run that asked, and what it was answered.
+struct Asked {
+    thread: String,
+    run: String,
+    checkpoint: Value,
+    /// What the thread had consumed by then.
+    used: Usage,
+    answers: Value,
 }
 
 impl Turn {
@@ -55,25 +65,27 @@ impl Turn {
                 "what it is to go on from is no question of a graph's",
             ));
         };
-        Ok(Self::Resumed {
+        Ok(Self::Resumed(Box::new(Asked {
             thread,
             run,
             checkpoint: resume.token["checkpoint"].clone(),
-            before: usage_of(&resume.token["used"]),
+            used: usage_of(&resume.token["used"]),
             answers: json!(*resume.answers),
-        })
+        })))
     }
 
     fn thread(&self) -> &str {
-        let (Self::First { thread } | Self::Resumed { thread, .. }) = self;
-        thread
+        match self {
+            Self::First { thread } => thread,
+            Self::Resumed(asked) => &asked.thread,
+        }
     }
 
     /// Tells this turn's runs from those before it: the run that had asked.
     fn mark(&self) -> &str {
         match self {
             Self::First { .. } => "",
-            Self::Resumed { run, .. } => run,
+            Self::Resumed(asked) => &asked.run,
         }
     }
 }
@@ -202,7 +214,7 @@ impl<'a> Attempt<'a> {
     fn no_thread(&self) -> Stop {
         match self.turn {
             Turn::First { .. } => Stop::Lost("the server has lost the task's thread".to_owned()),
-            Turn::Resumed { .. } => Stop::Failed(TaskError::new(
+            Turn::Resumed(_) => Stop::Failed(TaskError::new(
                 ErrorKind::Load,
                 "the server does not know the thread any more that asked; run the task again from its beginning",
             )),
@@ -224,14 +236,12 @@ impl<'a> Attempt<'a> {
         match &self.turn {
             // From the last checkpoint: what was achieved is kept.
             Turn::First { .. } if goes_on && has_next => body["input"] = Value::Null,
-            Turn::Resumed { checkpoint, .. } if goes_on && has_next && head != checkpoint => {
-                body["input"] = Value::Null
-            }
+            Turn::Resumed(asked) if goes_on && has_next && *head != asked.checkpoint => body["input"] = Value::Null,
             Turn::First { .. } => body["input"] = self.task.input.clone(),
-            Turn::Resumed { checkpoint, before: then, answers, .. } => {
-                body["command"] = json!({ "resume": answers });
-                body["checkpoint"] = json!({ "checkpoint_id": checkpoint });
-                before = *then;
+            Turn::Resumed(asked) => {
+                body["command"] = json!({ "resume": asked.answers });
+                body["checkpoint"] = json!({ "checkpoint_id": asked.checkpoint });
+                before = asked.used;
             }
         }
         for (name, value) in [("config", &self.task.config), ("context", &self.task.context)] {
