@@ -65,14 +65,31 @@ impl Run {
         let mut taken: BTreeMap<TaskIx, Payload> =
             taken.into_iter().filter_map(|(task, output)| Some((self.find(&task)?, output))).collect();
         taken.retain(|&ix, _| self.task(ix).scope == ScopeIx::ROOT);
+        let mut again = self.broken_loops(&taken);
+        while !again.is_empty() {
+            // What rests on a loop that runs again does so too.
+            while let Some(ix) = again.pop() {
+                taken.remove(&ix);
+                let below = self.node_of(ix).dependents.iter().map(|edge| self.sibling(ix, edge.to));
+                again.extend(below.filter(|below| taken.contains_key(below)));
+            }
+            again = self.broken_loops(&taken);
+        }
+        taken
+    }
+
+    /// The tasks of those loops of which a part is taken over, and not the whole.
+    fn broken_loops(&self, taken: &BTreeMap<TaskIx, Payload>) -> Vec<TaskIx> {
+        let mut found = Vec::new();
         for ix in self.scope(ScopeIx::ROOT).members() {
             let Some(back) = &self.node_of(ix).loop_back else { continue };
             let body = back.body.iter().map(|&node| self.sibling(ix, node));
-            if !planted!(ReusesPartsOfLoops) && !body.clone().all(|inside| taken.contains_key(&inside)) {
-                body.for_each(|inside| drop(taken.remove(&inside)));
+            let some = body.clone().any(|inside| taken.contains_key(&inside));
+            if some && !planted!(ReusesPartsOfLoops) && !body.clone().all(|inside| taken.contains_key(&inside)) {
+                found.extend(body);
             }
         }
-        taken
+        found
     }
 
     /// Is it this task's turn, and has nothing come of it yet?

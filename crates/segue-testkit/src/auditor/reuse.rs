@@ -72,15 +72,28 @@ impl Auditor {
         ends.into_iter().any(|&ix| self.tasks[ix].reused)
     }
 
-    /// Of these tasks those whose results can be taken over: not the parts of loops.
-    pub fn takeable(&self, tasks: BTreeSet<TaskId>) -> BTreeSet<TaskId> {
-        let mut taken = tasks;
-        for back in self.scopes[MAIN].tasks.iter().filter_map(|&ix| self.node(ix).back.as_ref()) {
-            let body = || back.body.iter().map(|&at| &self.tasks[self.member(MAIN, at)].id);
-            if !body().all(|id| taken.contains(id)) {
-                taken.retain(|taken| body().all(|id| id != taken));
+    /// Of these tasks those whose results can be taken over: not the parts of loops, nor what rests on such a loop.
+    pub fn takeable(&self, tasks: &BTreeSet<TaskId>) -> BTreeSet<TaskId> {
+        let members = &self.scopes[MAIN].tasks;
+        let mut taken: BTreeSet<usize> =
+            members.iter().copied().filter(|&ix| tasks.contains(&self.tasks[ix].id)).collect();
+        let mut again = BTreeSet::new();
+        loop {
+            let before = again.len();
+            for back in members.iter().filter_map(|&ix| self.node(ix).back.as_ref()) {
+                let body: Vec<usize> = back.body.iter().map(|&at| self.member(MAIN, at)).collect();
+                if body.iter().any(|ix| taken.contains(ix)) && !body.iter().all(|ix| taken.contains(ix)) {
+                    again.extend(body);
+                }
+            }
+            let rests =
+                |ix: usize| self.node(ix).incoming.iter().any(|edge| again.contains(&self.member(MAIN, edge.from)));
+            let below: Vec<usize> = taken.iter().copied().filter(|&ix| rests(ix)).collect();
+            again.extend(below);
+            taken.retain(|ix| !again.contains(ix));
+            if again.len() == before {
+                return taken.into_iter().map(|ix| self.tasks[ix].id.clone()).collect();
             }
         }
-        taken
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn check(
     coverage: &mut Coverage,
 ) -> Result<(), String> {
     coverage.saw("rerun");
-    let takeable = auditor.takeable(taken.keys().cloned().collect());
+    let takeable = auditor.takeable(&taken.keys().cloned().collect());
     if takeable.len() < taken.len() {
         coverage.saw("loop not taken over");
     }

@@ -294,3 +294,21 @@ fn who_might_have_handled_an_earlier_failure_is_forgotten() {
     say(&mut world, json!({ "decision": "continue" }));
     assert_eq!(world.ready(), ["long"], "{}", world.story());
 }
+
+/// A loop of which a node had been skipped ran again, and what rests on its result did not.
+#[test]
+fn what_rests_on_a_loop_that_runs_again_runs_again() {
+    let document = json!({ "id": "w", "nodes": [{ "id": "a" },
+        { "id": "b", "when": "params.p == 9" }, { "id": "c", "depends_on": ["b"], "join": "all_done" },
+        { "id": "d", "depends_on": ["a", "c"], "join": "any_success" }, { "id": "e", "depends_on": ["d"] }],
+        "edges": [{ "from": "c", "to": "b", "max_iterations": 2, "on_exhausted": "continue" }] });
+    let taken = ["a", "c", "d", "e"].map(|task| (TaskId::new(task), Payload::new(json!(1))));
+    let spec: WorkflowSpec = serde_json::from_value(document).expect("a workflow");
+    let plan = Arc::new(Plan::compile(&spec, &HandlerId::from("pass")).expect("a plan"));
+    let created = RunCreated::new(plan.hash(), Payload::new(json!({ "p": 1 })));
+    let (id, now) = (RunId::from_bytes([7; 16]), Timestamp::from_micros(1_000_000));
+    let (run, log) = Run::create_from(plan, id, created, taken.into(), now);
+    let world = World { run, log, now };
+    story(&world, "succeeded:a skipped:b");
+    assert_eq!(world.ready(), ["c", "d"]);
+}
