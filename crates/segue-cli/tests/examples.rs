@@ -272,6 +272,14 @@ fn weather_is_survived() {
     assert!(document["outputs"]["article"].as_str().unwrap().ends_with("look after themselves."), "{document:#}");
 }
 
+#[test]
+fn own_handler_calls_functions() {
+    let document = run_example("own_handler", &[]);
+    assert_eq!(document["outputs"], json!({ "message": "2 seats to Oslo" }));
+    assert_eq!(document["tasks"]["book"]["attempts"], 2);
+    assert_eq!(document["tasks"]["book"]["output"]["key_given"], true);
+}
+
 /// What `segue init` writes, run as its last line says.
 #[test]
 fn templates_run_as_they_are() {
@@ -299,6 +307,7 @@ fn no_example_is_without_a_test() {
         "loop",
         "map",
         "mixed",
+        "own_handler",
         "parallel",
         "sub_workflow",
         "wait",

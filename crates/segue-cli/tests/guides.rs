@@ -86,7 +86,9 @@ fn workflows_that_need_nothing_end_well() {
     let mut ended = 0;
     for block in &all {
         let Block { page, name, text } = block;
-        let asks_a_model = ["crewai.", "langchain.", "langgraph.", "python.call", "llm.chat", "prompt:"].iter().any(|what| text.contains(what));
+        let asks_a_model = ["crewai.", "langchain.", "langgraph.", "python.call", "llm.chat", "prompt:"]
+            .iter()
+            .any(|what| text.contains(what));
         // A person, a signal, a secret of the environment, a workflow in another file.
         let needs = ["approval:", "event:", "$secret", "workflow: {", "curl", "http.request"];
         if asks_a_model || needs.iter().any(|what| text.contains(what)) {
@@ -100,4 +102,26 @@ fn workflows_that_need_nothing_end_well() {
         ended += 1;
     }
     assert!(ended >= 20, "{ended} workflows");
+}
+
+/// What the guide shows is code that is compiled, run and tested: the example program, and the example workflow.
+#[test]
+fn the_code_of_the_guide_of_adapters_is_that_of_the_examples() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let guide = read("docs/guides/adapters.md");
+    let sources = [
+        ("rust", read("crates/segue-engine/examples/own_adapter.rs"), 4),
+        ("python", read("examples/own_handler/tickets.py"), 1),
+        ("yaml", read("examples/own_handler/workflow.yaml"), 1),
+    ];
+    for (language, source, count) in sources {
+        let fence = format!("```{language}\n");
+        let blocks: Vec<&str> =
+            guide.split(fence.as_str()).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect();
+        assert_eq!(blocks.len(), count, "{language}");
+        for block in blocks {
+            assert!(source.contains(block), "the example has no such part:\n{block}");
+        }
+    }
 }
