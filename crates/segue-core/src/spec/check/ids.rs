@@ -127,7 +127,7 @@ impl Checks<'_> {
             return;
         }
         if LANGUAGE_HANDLERS.contains(&name) {
-            let message = format!("the handler `{name}` is part of the language but not built in this version");
+            let message = format!("the handler `{name}` is part of the language, and no adapter here carries it out");
             self.add(Problem::new(&codes::NOT_AVAILABLE, at, message));
             return;
         }
