@@ -9,7 +9,7 @@ use segue_core::{
 };
 
 use crate::{
-    encode::{self, RowText},
+    encode::{self, RowText, damaged},
     failure::Failure,
     log,
     runs::RunHead,
@@ -71,15 +71,22 @@ fn next_place(db: &Connection, run_no: i64) -> Result<i64, Failure> {
     Ok(last.map_or(first, |last| last + 1))
 }
 
-/// All rows of a run, in the order in which they first changed.
+/// All rows of a run, in the order in which they first changed. Damage can hide rows of a table without making any of them
+/// wrong; the index, which lies elsewhere, knows how many there are.
 pub(crate) fn list(db: &Connection, run: &RunHead) -> Result<Vec<TaskRow>, Failure> {
     const SQL: &str = "SELECT task_id, row, row_sum FROM tasks WHERE place BETWEEN ?1 AND ?2 ORDER BY place";
+    const COUNT: &str = "SELECT count(*) FROM tasks INDEXED BY tasks_by_id WHERE run_no = ?1";
     let mut query = db.prepare_cached(SQL)?;
     let mut rows = query.query([log::place(run.run_no, 0), log::place(run.run_no + 1, 0) - 1])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let what = || format!("task {} of run {}", name(row), run.run_id);
         found.push(encode::read_row(run.run_id.as_bytes(), row, 1, 2, &what)?);
+    }
+    let count: i64 = db.prepare_cached(COUNT)?.query_row([run.run_no], |row| row.get(0))?;
+    if usize::try_from(count) != Ok(found.len()) {
+        let what = format!("the tasks of run {}", run.run_id);
+        return Err(damaged(what, &format!("are {} in one place and {count} in another", found.len())));
     }
     Ok(found)
 }

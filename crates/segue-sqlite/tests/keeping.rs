@@ -108,7 +108,7 @@ fn a_file_of_the_first_schema_is_brought_to_this_one() {
         }
     });
     let version: i64 = Connection::open(&old).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
 }
 
 /// A damaged log does not keep a file from being brought to this schema.
@@ -183,7 +183,7 @@ fn an_interrupted_deletion_is_finished_by_the_next_one() {
         with_values(&store, 1, &owner, &[1]).await.end(&store).await;
         with_values(&store, 2, &owner, &[2]).await.end(&store).await;
     });
-    let first_step = "INSERT INTO buried SELECT max(run_no) FROM runs; DELETE FROM runs WHERE run_no IN buried";
+    let first_step = "INSERT INTO buried (run_no, run_id) SELECT run_no, run_id FROM runs ORDER BY run_no DESC LIMIT 1; DELETE FROM runs WHERE run_no IN (SELECT run_no FROM buried)";
     Connection::open(&path).unwrap().execute_batch(first_step).unwrap();
     block_on(async {
         let (_, store) = open(&path);

@@ -12,7 +12,7 @@
 //! | `output` | `json`, `text`, or `full`: `{status, headers, body}`; default: JSON where the server says so, else text |
 //!
 //! Every request carries `Idempotency-Key`, the same over attempts and restarts, so that its receiver can tell a repetition.
-//! The policy is in `hints.http` ([`Policy`](crate::Policy)).
+//! The policy is in `hints.http` ([`Policy`]).
 
 mod answer;
 mod inputs;
