@@ -73,6 +73,9 @@ async fn every_line_about_a_run_says_which() {
     let lines = Lines::default();
     let subscriber =
         tracing_subscriber::fmt().json().with_max_level(LevelFilter::DEBUG).with_writer(lines.clone()).finish();
+    // A line's first use decides for all threads whether somebody listens. Where there is one listener in the process, only
+    // the thread that comes first is asked for its own, and that may be another test's; where there are two, all are.
+    let _other = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let guard = tracing::subscriber::set_default(subscriber);
     let mut world = World::in_memory();
     let engine = world.engine().await;
