@@ -3,17 +3,11 @@ model as a `ValueError`. So the whole chain is read, for a status first, then fo
 
 from __future__ import annotations
 
-import email.utils
-import json
-import math
-import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from segue.worker import faults
+from segue.worker import faults, statuses
 from segue.worker.adapter import Failure
-
-_RETRY_AFTER_MS_MAX: Final = 24 * 3600 * 1000
 
 _TYPES: Final = {
     "APITimeoutError": "timeout",
@@ -71,7 +65,7 @@ def _by_status(chain: list[BaseException]) -> Failure | None:
         if status is None or status < 400:
             continue
         kind = _kind_of_status(status, each)
-        retry_after_ms = _retry_after_ms(each) if kind in ("rate_limited", "provider") else None
+        retry_after_ms = statuses.retry_after_ms(each) if kind in ("rate_limited", "provider") else None
         said = f"The provider {_STATUS_WORDS[kind]} ({status}): {_provider_text(each)}"
         return Failure(kind, said, retry_after_ms=retry_after_ms)
     return None
@@ -215,35 +209,3 @@ def _of_user(error: BaseException) -> Failure:
     if isinstance(error, SystemExit):
         said = f"the code called exit({error.code!r})"
     return Failure("user", said if said == name else f"{name}: {said}")
-
-
-def _retry_after_ms(error: BaseException) -> int | None:
-    """Seconds, milliseconds (as OpenAI adds) or a date, from the headers of the answer."""
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    if headers is None:
-        return None
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is None:
-        value = headers.get("retry-after")
-        seconds = _number(value)
-        if seconds is None:
-            seconds = _seconds_until(value)
-        milliseconds = None if seconds is None else seconds * 1000
-    if milliseconds is None or milliseconds < 0:
-        return None
-    return min(round(milliseconds), _RETRY_AFTER_MS_MAX)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = json.loads(str(value))
-    except ValueError:
-        return None
-    return float(number) if isinstance(number, (int, float)) and math.isfinite(number) else None
-
-
-def _seconds_until(date: Any) -> float | None:
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(str(date)).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
