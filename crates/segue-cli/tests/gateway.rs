@@ -8,6 +8,7 @@ use std::{
     fs,
     path::Path,
     process::{Child, Stdio},
+    time::Duration,
 };
 
 use segue_testkit::provider::{Reply, StubProvider};
@@ -39,6 +40,12 @@ def _crew(after_the_fourth):
 
 def plain():
     return _crew(None)
+
+
+def short():
+    agent = Agent(role="Writer", goal="Write", backstory="You write.")
+    parts = [Task(description=f"Write part {number}.", expected_output="A part.", agent=agent) for number in range(4)]
+    return Crew(agents=[agent], tasks=parts)
 
 
 def dies():
@@ -165,6 +172,33 @@ fn eight_crews_share_a_limit_and_everything_is_counted() {
     let billed = provider.usage();
     let cost = (billed.input_tokens as f64 + 10.0 * billed.output_tokens as f64) / 1e6;
     assert!((document["usage"]["cost_usd"].as_f64().unwrap() - cost).abs() < 1e-9, "{document:#}");
+}
+
+/// Twenty crews ask 80 times where 60 a minute are allowed: what is above waits for its minute.
+#[test]
+fn twenty_crews_share_a_limit_of_three_calls_and_of_sixty_a_minute() {
+    let place = team();
+    let limits = "[models.\"*\"]\nconcurrent = 3\nrequests_per_minute = 60\n";
+    place.write("segue.toml", &format!("max_parallel_tasks = 20\n{limits}"));
+    let node = |number| json!({ "id": format!("n{number}"), "task": "crewai.crew", "inputs": { "crew": "team:short" } });
+    let nodes: Vec<Value> = (0..20).map(node).collect();
+    place.write("twenty.json", &json!({ "id": "twenty", "nodes": nodes }).to_string());
+    let provider = StubProvider::start();
+    provider.push(Reply::text("A part.").with_usage(7, 3));
+    provider.push(Reply::rate_limited(Some(2)));
+    provider.always(Reply::text("A part.").with_usage(11, 5));
+    let ran = run(&place, &provider, &["run", "twenty.json", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let document = ran.document();
+    for number in 0..20 {
+        assert_eq!(document["tasks"][format!("n{number}")]["attempts"], 1, "nobody fails for another's 429");
+    }
+    assert_billed(&provider, &document["usage"]);
+    assert!(provider.most_at_once() <= 3, "{}", provider.most_at_once());
+    let arrivals = provider.arrivals();
+    assert_eq!(arrivals.len(), 81, "each call once, and the refused one again");
+    let closest = arrivals.windows(61).map(|window| window[60] - window[0]).min().unwrap();
+    assert!(closest >= Duration::from_secs(60), "61 calls reached the provider within {closest:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub use reply::Reply;
@@ -69,6 +69,7 @@ struct Script {
 #[derive(Default)]
 struct Seen {
     requests: Vec<Request>,
+    arrivals: Vec<Instant>,
     held: usize,
     hang_ups: usize,
     usage: Usage,
@@ -136,6 +137,11 @@ impl StubProvider {
     /// All requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.seen.borrow().requests.clone()
+    }
+
+    /// When each of [`StubProvider::requests`] arrived.
+    pub fn arrivals(&self) -> Vec<Instant> {
+        self.shared.seen.borrow().arrivals.clone()
     }
 
     /// How many clients hung up while their request was being held back.

@@ -1,6 +1,6 @@
 //! The stub's end of a connection: as much of HTTP/1.1 as the clients of model providers use.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Instant};
 
 use serde_json::Value;
 use tokio::{
@@ -41,6 +41,7 @@ impl Connection {
             };
             self.shared.record(|seen| {
                 seen.requests.push(request.clone());
+                seen.arrivals.push(Instant::now());
                 seen.under_way += 1;
                 seen.most_at_once = seen.most_at_once.max(seen.under_way);
             });
