@@ -3,11 +3,13 @@
 //! * [`mod@test`]: every check there is, step by step.
 //! * [`mod@bench`]: the durable no-op workloads.
 //! * [`mod@fuzz`]: hostile inputs, made by cargo-fuzz.
+//! * [`mod@services`]: PostgreSQL and Redis for tests.
 //! * [`house`]: where things are, and running programs there.
 
 mod bench;
 mod fuzz;
 mod house;
+mod services;
 mod test;
 
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure the durable no-op workloads on this machine
     Bench(bench::Arguments),
+    /// Run a command with PostgreSQL and Redis for tests beside it: `cargo xtask services -- cargo test -p segue-postgres`
+    Services(services::Arguments),
     /// Feed hostile inputs to readers and expressions (needs cargo-fuzz)
     Fuzz(fuzz::Arguments),
 }
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     let done = house::House::find().and_then(|house| match arguments.command {
         Command::Test(arguments) => test::run(&house, &arguments),
         Command::Bench(arguments) => bench::run(&house, &arguments),
+        Command::Services(arguments) => services::run(&house, &arguments),
         Command::Fuzz(arguments) => fuzz::run_all(&house, &arguments),
     });
     match done {

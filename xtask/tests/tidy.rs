@@ -11,7 +11,7 @@ use std::{
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates a crate may be built from. `segue-cli` names the concrete parts and may use all.
-const IMPORTS: [(&str, &[&str]); 11] = [
+const IMPORTS: [(&str, &[&str]); 13] = [
     ("segue-core", &[]),
     ("segue-engine", &["segue-core"]),
     ("segue-sqlite", &["segue-core"]),
@@ -20,7 +20,9 @@ const IMPORTS: [(&str, &[&str]); 11] = [
     ("segue-http", &["segue-core"]),
     ("segue-crewai", &["segue-core", "segue-engine", "segue-http", "segue-worker"]),
     ("segue-langchain", &["segue-core", "segue-engine", "segue-http", "segue-worker"]),
-    ("segue-testkit", &["segue-core"]),
+    ("segue-server", &["segue-core", "segue-engine"]),
+    ("segue-testkit", &["segue-core", "segue-testservers"]),
+    ("segue-testservers", &[]),
     (
         "segue-cli",
         &[
@@ -30,11 +32,12 @@ const IMPORTS: [(&str, &[&str]); 11] = [
             "segue-gateway",
             "segue-http",
             "segue-langchain",
+            "segue-server",
             "segue-sqlite",
             "segue-worker",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["segue-testservers"]),
 ];
 
 /// Longer files hold more than one noun.

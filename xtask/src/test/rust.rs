@@ -3,7 +3,10 @@
 use anyhow::Result;
 
 use super::python;
-use crate::house::{House, run};
+use crate::{
+    house::{House, run},
+    services::Services,
+};
 
 pub(super) fn format(house: &House) -> Result<()> {
     run(&mut house.cargo(["fmt", "--all", "--check"]))
@@ -23,11 +26,13 @@ pub(super) fn clippy(house: &House) -> Result<()> {
 }
 
 /// All tests in one build. The feature lets the mutation test plant its bugs in the kernel; unplanted they are nothing.
-/// Tests that need CrewAI share one managed environment, which the first of them makes under the target folder.
+/// PostgreSQL and Redis run beside them. Tests that need CrewAI share one managed environment, which the first of them makes under the target folder.
 pub(super) fn tests(house: &House) -> Result<()> {
     let environments = house.target.join("segue-home");
     let mut tests = house.cargo(["test", "--workspace", "--no-fail-fast", "--features", "segue-testkit/mutants"]);
     tests.env("SEGUE_HOME", &environments).env("SEGUE_TEST_ENVS", &environments);
+    let services = Services::start(house)?;
+    services.hand_to(&mut tests);
     run(tests.env("SEGUE_TEST_LANGGRAPH", python::langgraph(house)))
 }
 

@@ -3,8 +3,13 @@
 
 use anyhow::{Context, Result, bail};
 
+use segue_testservers::programs;
+
 use super::python;
-use crate::house::{House, output_of, run, works};
+use crate::{
+    house::{House, output_of, run, works},
+    services::{self, packages::Packages},
+};
 
 /// Installs what is missing where that is possible without asking, else says how to.
 pub(super) fn check(house: &House) -> Result<()> {
@@ -17,10 +22,15 @@ pub(super) fn check(house: &House) -> Result<()> {
     if !works(house.command("git").arg("--version")) {
         bail!("git is missing; install it (Debian, Ubuntu: apt-get install git)");
     }
+    let packages = Packages::of(house);
     let python = match python::find(house) {
         Ok(python) => python,
         Err(missing) => {
-            install_venv(house).with_context(|| missing.to_string())?;
+            // Debian and its like keep `venv` in a package of its own.
+            if !packages.may_install() {
+                bail!("{missing}; install one (Debian, Ubuntu: apt-get install python3-venv)");
+            }
+            packages.install(house, &["python3-venv"]).with_context(|| missing.to_string())?;
             python::find(house)?
         }
     };
@@ -28,24 +38,18 @@ pub(super) fn check(house: &House) -> Result<()> {
         "python: {}",
         output_of(house.command(&python).args(["-c", "import sys; print(sys.executable, sys.version)"]))?
     );
-    Ok(())
+    services::provide(house, &packages)?;
+    harnesses(house, &packages)
 }
 
-/// Debian and its like keep `venv` in a package of its own.
-fn install_venv(house: &House) -> Result<()> {
-    const ADVICE: &str =
-        "install Python 3.11 to 3.13 with its `venv` module (Debian, Ubuntu: apt-get install python3-venv)";
-    let is_root = output_of(house.command("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !is_root || !works(house.command("apt-get").arg("--version")) {
-        bail!("{ADVICE}");
-    }
-    run(house.command("apt-get").arg("update"))?;
-    let mut install = house.command("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive").args([
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        "python3-venv",
-    ]);
-    run(&mut install).context(ADVICE)
+/// What the fault harnesses and the counting of instructions drive programs with.
+fn harnesses(house: &House, packages: &Packages) -> Result<()> {
+    const FAKETIME: &str = "faketime/libfaketime.so.1";
+    let found = [
+        ("strace", programs::any("strace").is_some()),
+        ("libfaketime", programs::library(FAKETIME).is_some()),
+        ("valgrind", programs::any("valgrind").is_some()),
+    ];
+    let missing = found.into_iter().filter(|(_, is_there)| !is_there).map(|(package, _)| package);
+    packages.install(house, &missing.collect::<Vec<_>>())
 }
