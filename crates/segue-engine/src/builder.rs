@@ -1,9 +1,9 @@
 //! What an engine is made of, and its start.
 
-use std::sync::{Arc, OnceLock, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, OnceLock, atomic::AtomicBool};
 
 use segue_core::ports::{Adapter, EventBus, MetricsCollector, ModelJournal, RunStore, Secrets, StoreError};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -13,11 +13,13 @@ use crate::{
     inbox,
     lease::{self, LeaseState},
     live::LiveRuns,
+    look,
     observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore, Observer},
     plans::Plans,
     registry::{Adapters, HandlerTaken},
     secrets::NoSecrets,
     shared::Shared,
+    suspects::Suspects,
 };
 
 /// Why an engine cannot be started.
@@ -121,13 +123,19 @@ impl EngineBuilder {
             draining: AtomicBool::new(false),
             stopped: CancellationToken::new(),
             broken: OnceLock::new(),
+            suspects: Suspects::default(),
+            look: Notify::new(),
+            neighbours: Mutex::default(),
+            unsure_until: Mutex::default(),
         });
         shared.store.renew_engine(&shared.record(), shared.config.lease_ttl).await?;
+        shared.config.clock.agree_with(shared.store.now().await?);
         tokio::spawn(lease::keep(shared.clone()));
         // From here on no request is missed, whenever the listener gets its turn.
         let signals = shared.store.request_signals();
         tokio::spawn(inbox::listen(shared.clone(), signals));
-        tokio::spawn(inbox::claim_again(shared.clone()));
+        tokio::spawn(look::look_again(shared.clone()));
+        tokio::spawn(look::watch_neighbours(shared.clone()));
         Ok(Engine::of(shared))
     }
 }

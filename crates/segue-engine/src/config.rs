@@ -27,11 +27,15 @@ pub struct EngineConfig {
     pub default_handler: HandlerId,
     /// Attempts of an adapter, by its name, that may be alive at once. Adapters not named have no limit.
     pub concurrency: BTreeMap<String, u32>,
-    /// How often to look for runs that nobody owns; `None`: only when told to.
+    /// How often to look for runs that nobody owns; `None`: only when told to. That is the slow way: a run that is left to be
+    /// claimed, and an engine of this machine that is gone, are noticed at once.
     pub claim_every: Option<Duration>,
-    /// At most this many runs are taken by one such look.
+    /// At most this many runs are taken by one such look, so that several engines share what there is.
     pub claim_max: usize,
-    /// What time it is.
+    /// An engine that looks for runs takes none beyond this many, and leaves what is started here to be claimed. Runs that
+    /// wait for a person, a time or another run do not count; child runs of its own runs are always taken.
+    pub live_max: usize,
+    /// What time it is. Set to the store's time when the engine starts, if the two differ.
     pub clock: Clock,
 }
 
@@ -47,6 +51,7 @@ impl Default for EngineConfig {
             concurrency: BTreeMap::new(),
             claim_every: None,
             claim_max: 64,
+            live_max: 1_000,
             clock: Clock::start(),
         }
     }

@@ -22,6 +22,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use segue_core::{
@@ -32,12 +33,13 @@ use segue_core::{
     status::Status,
     time::Timestamp,
 };
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{mpsc::UnboundedReceiver, watch};
 
 pub(crate) use self::accept::{Places, accept};
 use self::{attempts::InFlight, cache::CacheState, commit::Committed};
 use crate::{
     live::{End, Handle, Mailbox, Message},
+    mutants::planted,
     plans::Deployed,
     shared::Shared,
 };
@@ -61,6 +63,9 @@ pub(crate) struct Drive {
     /// The version at which the run was claimed; none if it was created here.
     claimed_at: Option<u64>,
     last: Timestamp,
+    /// How far this engine's clock is behind the facts that another engine wrote. The run's time goes on from them, so that
+    /// a pause of five seconds stays one.
+    skew: Duration,
     /// Conflicts since the last commit. More than one means that somebody is at it again and again.
     conflicts: u32,
 }
@@ -115,8 +120,7 @@ pub(crate) async fn created(shared: Arc<Shared>, new: Newborn, mailbox: Mailbox)
     drive.last = started.last().map_or(drive.last, |event| event.time);
     drive.tell(&started);
     let end = drive.go(started).await;
-    shared.live.close(run_id, &ended, end);
-    shared.observer.live(shared.live.len());
+    leave(&shared, run_id, &ended, end);
 }
 
 /// Drives a run that has just been claimed.
@@ -130,8 +134,13 @@ pub(crate) async fn claimed(shared: Arc<Shared>, run_id: RunId, mailbox: Mailbox
         }
         Err(end) => end,
     };
-    shared.live.close(run_id, &ended, end);
+    leave(&shared, run_id, &ended, end);
+}
+
+fn leave(shared: &Shared, run_id: RunId, ended: &watch::Sender<Option<End>>, end: End) {
+    shared.live.close(run_id, ended, end);
     shared.observer.live(shared.live.len());
+    shared.look.notify_one();
 }
 
 impl Drive {
@@ -153,6 +162,7 @@ impl Drive {
             mode: if shared.draining.load(Ordering::Acquire) { Mode::Draining } else { Mode::Working },
             claimed_at: None,
             last: Timestamp::from_micros(0),
+            skew: Duration::ZERO,
             conflicts: 0,
             shared,
             deployed,
@@ -174,6 +184,10 @@ impl Drive {
                     Err(end) => return end,
                 }
             } else {
+                if planted!(DispatchesBeforeCommit) {
+                    let events = self.batch.events.clone();
+                    self.carry_out(&events).await;
+                }
                 match self.commit().await {
                     Committed::Yes(events) => {
                         self.conflicts = 0;
@@ -205,12 +219,13 @@ impl Drive {
             self.release().await;
             return Err(End::Left);
         }
-        let message = match self.run.wake_at(self.now()) {
+        let now = self.now();
+        let message = match self.run.wake_at(now) {
             None => self.inbox.recv().await,
             Some(at) => tokio::select! {
                 biased;
                 message = self.inbox.recv() => message,
-                () = tokio::time::sleep_until(self.shared.config.clock.instant_of(at)) => Some(Message::Woke),
+                () = tokio::time::sleep_until(self.shared.config.clock.instant_after(at.since(now))) => Some(Message::Woke),
             },
         };
         match message.expect("the run holds a sender of its own inbox") {
@@ -243,7 +258,7 @@ impl Drive {
 
     /// Never earlier than a fact that is in the log, even if another machine wrote that.
     fn now(&self) -> Timestamp {
-        self.shared.config.clock.now().max(self.last)
+        self.shared.config.clock.now().plus(self.skew).max(self.last)
     }
 
     fn lease(&self) -> Lease {
@@ -251,7 +266,7 @@ impl Drive {
     }
 
     async fn release(&self) {
-        if let Err(error) = self.shared.store.release(&[self.lease()]).await {
+        if let Err(error) = self.shared.sure(self.shared.store.release(&[self.lease()]).await) {
             tracing::warn!(run_id = %self.run.id(), %error, "the run could not be given back; its lease will end");
         }
     }

@@ -1,10 +1,13 @@
 //! The engine: an orchestrator on a run store.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use segue_core::{
-    ids::{ContentHash, NodeId, RunId, TaskId, WorkflowId},
+    ids::{ContentHash, EngineId, NodeId, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     plan::{Plan, version_json},
     ports::{
@@ -20,6 +23,17 @@ use crate::{
     builder::EngineBuilder, dispatch::LocalScheduler, live::End, plans::Deployed, registry::Adapters, rerun,
     shared::Shared, shutdown, start,
 };
+
+/// How an engine stands at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineState {
+    /// It takes no more work: it leaves, or has stopped.
+    pub draining: bool,
+    /// The store has confirmed its lease, and the lease has not ended since.
+    pub lease_valid: bool,
+    /// Runs that it drives.
+    pub runs_live: usize,
+}
 
 /// Runs workflows: keeps their state in a [`RunStore`], carries out their tasks through
 /// [`Adapter`](segue_core::ports::Adapter)s.
@@ -58,6 +72,25 @@ impl Engine {
     /// The scheduler: what runs in this process.
     pub fn scheduler(&self) -> &LocalScheduler {
         &self.shared.scheduler
+    }
+
+    /// Its name among those that share the store.
+    pub fn id(&self) -> &EngineId {
+        &self.shared.config.engine_id
+    }
+
+    /// How it stands now.
+    pub fn state(&self) -> EngineState {
+        EngineState {
+            draining: self.shared.draining.load(Ordering::Acquire) || self.shared.stopped.is_cancelled(),
+            lease_valid: self.shared.lease.is_valid(),
+            runs_live: self.shared.live.len(),
+        }
+    }
+
+    /// Waits until it has stopped: by a shutdown that is over, or because it gave up.
+    pub async fn stopped(&self) {
+        self.shared.stopped.cancelled().await;
     }
 
     /// Why the engine gave up, if it did: the store cannot be used.

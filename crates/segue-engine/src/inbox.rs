@@ -18,26 +18,9 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut signals: BoxStream<'static, 
             () = shared.stopped.cancelled() => return,
         };
         let Some(run) = run else { return };
-        let looks_for_work = shared.config.claim_every.is_some() && shared.admit().is_ok();
-        if !shared.deliver(run).await && looks_for_work {
-            // A run that has ended may be asked to go on. Nothing to do if it is somebody else's.
-            let _ = shared.claim(vec![run], 1).await;
-        }
-    }
-}
-
-/// Looks for runs that nobody drives, again and again, until the engine stops.
-pub(crate) async fn claim_again(shared: Arc<Shared>) {
-    let Some(pause) = shared.config.claim_every else { return };
-    loop {
-        if shared.admit().is_ok()
-            && let Err(error) = shared.claim(Vec::new(), shared.config.claim_max).await
-        {
-            tracing::warn!(%error, "no runs could be claimed");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shared.stopped.cancelled() => return,
+        if !shared.deliver(run).await {
+            // Nobody may own it, or it has ended and is asked to go on.
+            shared.look.notify_one();
         }
     }
 }

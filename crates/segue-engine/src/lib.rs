@@ -33,9 +33,12 @@
 //!   their names say.
 //! * `child`: an attempt at a child workflow: starts or finds the child run and follows it to its end.
 //! * `dispatch`, `registry`: the local scheduler and the adapters it knows; `handlers`: those built in.
+//! * `suspects`: tasks that may be what kills engines run one at a time.
 //! * `secrets`: put in when an attempt is dispatched, taken out of what comes back.
-//! * `lease`, `inbox`, `shutdown`: keeping runs, hearing requests, leaving in good order.
+//! * `lease`, `look`, `inbox`, `shutdown`: keeping runs, finding those that nobody drives, hearing requests, leaving in
+//!   good order.
 //! * `answer`, `read`: answering what tasks wait for, from any process; a run as its log tells it.
+//! * `framework`: an engine whose nodes are one framework's unless they say otherwise.
 //! * `observe`: metrics, logs and spans, as decorators around ports.
 //! * `conveniences`: single writes for adapter authors and tests, expressed through `commit`.
 
@@ -48,10 +51,16 @@ mod conveniences;
 mod dispatch;
 mod drive;
 mod engine;
+mod framework;
 mod handlers;
 mod inbox;
 mod lease;
 mod live;
+mod look;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 mod observe;
 mod patience;
 mod pins;
@@ -64,6 +73,7 @@ mod secrets;
 mod shared;
 mod shutdown;
 mod start;
+mod suspects;
 
 pub use answer::{AnswerError, Answered, answer};
 pub use builder::{EngineBuilder, StartError};
@@ -71,7 +81,8 @@ pub use clock::Clock;
 pub use config::EngineConfig;
 pub use conveniences::{WriteError, set_run_status, update_task_result};
 pub use dispatch::LocalScheduler;
-pub use engine::Engine;
+pub use engine::{Engine, EngineState};
+pub use framework::{Framework, FrameworkOrchestrator};
 pub use handlers::Pass;
 pub use lease::own_proof;
 pub use observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore};

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -60,6 +60,8 @@ pub(crate) enum End {
 pub(crate) struct Handle {
     pub(crate) sender: UnboundedSender<Message>,
     pub(crate) fence: Arc<AtomicU64>,
+    /// Does nothing happen until somebody or some time comes?
+    pub(crate) rests: Arc<AtomicBool>,
     pub(crate) end: watch::Receiver<Option<End>>,
 }
 
@@ -82,7 +84,7 @@ impl LiveRuns {
     pub(crate) fn open(&self, run: RunId) -> Option<Mailbox> {
         let (sender, inbox) = unbounded_channel();
         let (ended, end) = watch::channel(None);
-        let handle = Handle { sender, fence: Arc::new(AtomicU64::new(0)), end };
+        let handle = Handle { sender, fence: Arc::default(), rests: Arc::default(), end };
         match self.lock().entry(run) {
             std::collections::hash_map::Entry::Occupied(_) => return None,
             std::collections::hash_map::Entry::Vacant(free) => free.insert(handle.clone()),
@@ -120,10 +122,15 @@ impl LiveRuns {
         self.lock().len()
     }
 
-    /// Gives a run its new fencing token.
+    /// Those in which something happens.
+    pub(crate) fn busy(&self) -> usize {
+        self.lock().values().filter(|handle| !handle.rests.load(Ordering::Acquire)).count()
+    }
+
+    /// Gives a run its new fencing token. Two claims may overtake each other: the higher token is the later one.
     pub(crate) fn refence(&self, run: RunId, fence: u64) {
         if let Some(handle) = self.lock().get(&run) {
-            handle.fence.store(fence, Ordering::Release);
+            handle.fence.fetch_max(fence, Ordering::AcqRel);
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What the parts of an engine share.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use segue_core::{
@@ -11,6 +14,7 @@ use segue_core::{
         ClaimRequest, EngineRecord, EventBus, Lease, ModelJournal, OrchestratorError, RunStore, Secrets, StoreError,
     },
 };
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -19,9 +23,11 @@ use crate::{
     drive,
     lease::{LeaseState, is_gone},
     live::{LiveRuns, Message},
+    mutants::planted,
     observe::Observer,
     plans::{Deployed, Plans},
     registry::Adapters,
+    suspects::Suspects,
 };
 
 pub(crate) struct Shared {
@@ -43,7 +49,17 @@ pub(crate) struct Shared {
     pub(crate) stopped: CancellationToken,
     /// The store cannot be used, and why.
     pub(crate) broken: OnceLock<String>,
+    pub(crate) suspects: Suspects,
+    /// There may be a run to claim, or room for one.
+    pub(crate) look: Notify,
+    /// The other engines that own runs, as last seen.
+    pub(crate) neighbours: Mutex<Vec<EngineRecord>>,
+    /// The store may have given runs to this engine without its knowledge; until then that is looked at.
+    pub(crate) unsure_until: Mutex<Option<Instant>>,
 }
+
+/// A call whose answer was lost has happened after this time, or never will.
+const UNSURE: Duration = Duration::from_secs(60);
 
 impl Shared {
     pub(crate) fn record(&self) -> EngineRecord {
@@ -86,13 +102,50 @@ impl Shared {
     /// Takes over runs that nobody drives, at most `limit` (`runs` empty: any), and drives them. Runs that this
     /// engine has already are not among those returned.
     pub(crate) async fn claim(self: &Arc<Self>, runs: Vec<RunId>, limit: usize) -> Result<Vec<RunId>, StoreError> {
-        let engines = self.store.engines().await?;
         let own = &self.config.engine_id;
-        let gone = engines.into_iter().filter(|engine| engine.engine_id != *own && is_gone(engine));
-        let request =
-            ClaimRequest { engine_id: own.clone(), limit, runs, dead: gone.map(|engine| engine.engine_id).collect() };
-        let leases = self.store.claim(request).await?;
+        let mut others = self.store.engines().await?;
+        others.retain(|engine| engine.engine_id != *own);
+        let gone = others.iter().filter(|engine| is_gone(engine) || planted!(ResetsRunningAtStart));
+        let dead = gone.map(|engine| engine.engine_id.clone()).collect();
+        *self.neighbours.lock().expect("no holder of this lock panics") = others;
+        let request = ClaimRequest { engine_id: own.clone(), limit, runs, dead };
+        let leases = self.sure(self.store.claim(request).await)?;
         Ok(leases.into_iter().filter(|lease| self.adopt(*lease)).map(|lease| lease.run_id).collect())
+    }
+
+    /// So many more runs may be live here.
+    pub(crate) fn room(&self) -> usize {
+        if planted!(ForgetsTheRoom) {
+            return usize::MAX;
+        }
+        self.config.live_max.saturating_sub(self.live.busy())
+    }
+
+    /// Passes on what the store answered to a call that may give this engine runs, or take them.
+    pub(crate) fn sure<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(answer, Err(StoreError::Unavailable(_))) {
+            *self.unsure_until.lock().expect("no holder of this lock panics") = Some(Instant::now() + UNSURE);
+        }
+        answer
+    }
+
+    /// Drives the runs that the store says are this engine's and that it does not know of: they came with an answer that
+    /// was lost, and nobody else would take them while this engine lives.
+    pub(crate) async fn take_up_own(self: &Arc<Self>) -> Result<(), StoreError> {
+        let is_unsure = self
+            .unsure_until
+            .lock()
+            .expect("no holder of this lock panics")
+            .is_some_and(|until| Instant::now() < until);
+        if !is_unsure || self.admit().is_err() || planted!(ForgetsUnknownRuns) {
+            return Ok(());
+        }
+        let mut own = self.store.owned_runs(&self.config.engine_id).await?;
+        own.retain(|run| self.live.get(*run).is_none());
+        for lease in self.reclaim(own).await? {
+            self.adopt(lease);
+        }
+        Ok(())
     }
 
     /// Drives a run that was claimed; `false` if it is driven here already.
@@ -115,7 +168,7 @@ impl Shared {
         }
         let engine_id = self.config.engine_id.clone();
         let dead = vec![engine_id.clone()];
-        self.store.claim(ClaimRequest { engine_id, limit, runs, dead }).await
+        self.sure(self.store.claim(ClaimRequest { engine_id, limit, runs, dead }).await)
     }
 
     /// After the lease had ended: keeps the runs that nobody took, drops the others.

@@ -22,6 +22,7 @@ use crate::{
     child::{Birth, folder_of},
     drive::{self, Newborn, Places},
     live::{End, Mailbox, Message},
+    mutants::planted,
     pins::pin,
     plans::Deployed,
     shared::Shared,
@@ -123,7 +124,17 @@ pub(crate) async fn start(
     workflow: ContentHash,
     start: StartRun,
 ) -> Result<Started, OrchestratorError> {
+    if shared.config.claim_every.is_some() && shared.room() == 0 {
+        // It is claimed when there is room, here or elsewhere.
+        return submit(shared, workflow, start).await;
+    }
     ready(shared).await?;
+    if planted!(RepeatsUnknownStarts) {
+        let first = launch(shared, Draft::of(shared, workflow, start.clone()).await?).await;
+        if !matches!(first, Err(OrchestratorError::Store(StoreError::Unavailable(_)))) {
+            return first;
+        }
+    }
     launch(shared, Draft::of(shared, workflow, start).await?).await
 }
 
@@ -161,11 +172,27 @@ pub(crate) async fn launch(shared: &Arc<Shared>, draft: Draft) -> Result<Started
         run: run.run_row(),
         tasks: run.task_rows(&events),
     };
+    let newborn = Newborn { deployed, run, places, started: events };
+    if planted!(AcksBeforeCommit) {
+        let shared = shared.clone();
+        tokio::spawn(async move { establish(&shared, new, newborn, mailbox).await });
+        return Ok(Started { run_id, is_new: true });
+    }
+    establish(shared, new, newborn, mailbox).await
+}
+
+/// Puts a run into the store, and drives it from there on.
+async fn establish(
+    shared: &Arc<Shared>,
+    new: NewRun,
+    newborn: Newborn,
+    mailbox: Mailbox,
+) -> Result<Started, OrchestratorError> {
+    let run_id = new.run.run_id;
     match create(shared, new, run_id).await {
         Ok(Created::New(lease)) => {
             mailbox.handle.fence.store(lease.map_or(0, |lease| lease.fence), Ordering::Release);
-            let new = Newborn { deployed, run, places, started: events };
-            shared.drives.spawn(drive::created(shared.clone(), new, mailbox));
+            shared.drives.spawn(drive::created(shared.clone(), newborn, mailbox));
             Ok(Started { run_id, is_new: true })
         }
         Ok(Created::Existing(first)) => {
@@ -202,7 +229,9 @@ fn first_attempts(
 
 /// Creates the run. If the store does not say whether it did, asks for the run: only its own id can tell.
 async fn create(shared: &Arc<Shared>, new: NewRun, run_id: RunId) -> Result<Created, StoreError> {
-    match shared.store.create_run(new).await {
+    match shared.sure(shared.store.create_run(new).await) {
+        Err(StoreError::Unavailable(why)) if planted!(RepeatsUnknownStarts) => Err(StoreError::Unavailable(why)),
+        // Should it happen later still, the run is taken up when the lease is renewed.
         Err(StoreError::Unavailable(why)) => match shared.reclaim(vec![run_id]).await {
             Ok(leases) if !leases.is_empty() => Ok(Created::New(leases.first().copied())),
             _ => Err(StoreError::Unavailable(why)),

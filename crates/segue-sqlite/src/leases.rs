@@ -2,10 +2,13 @@
 //!
 //! An engine has one lease for all its runs, so that renewing costs one row however many it has. A run knows its owner
 //! and its fence; each claim raises the fence, and that makes every commit of the earlier owner a conflict.
+//!
+//! Leases are measured by the clock of the machine's boot, which all its processes share and nobody can set: a wall clock
+//! that jumps ends no lease and prolongs none. One of an earlier boot has ended.
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, named_params, params};
 use segue_core::{
     ids::{EngineId, RunId},
     ports::{ClaimRequest, EngineRecord, Lease, OwnerProof},
@@ -13,20 +16,21 @@ use segue_core::{
 
 use serde::Serialize;
 
-use crate::{encode, failure::Failure};
+use crate::{boot, encode, failure::Failure};
 
 /// Makes an engine known, or renews its lease.
 pub(crate) fn renew(db: &Connection, engine: &EngineRecord, ttl: Duration) -> Result<(), Failure> {
-    const SQL: &str = "INSERT INTO engines (engine_id, boot_id, pid, started_ticks, lease_until_ms) \
-         VALUES (?1, ?2, ?3, ?4, CAST(unixepoch('subsec') * 1000 AS INTEGER) + ?5) \
-         ON CONFLICT DO UPDATE SET boot_id = excluded.boot_id, pid = excluded.pid, \
-         started_ticks = excluded.started_ticks, lease_until_ms = excluded.lease_until_ms";
+    const SQL: &str = "INSERT INTO engines (engine_id, boot_id, pid, started_ticks, lease_boot, lease_until_ms) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT DO UPDATE SET boot_id = excluded.boot_id, pid = excluded.pid, started_ticks = excluded.started_ticks, \
+         lease_boot = excluded.lease_boot, lease_until_ms = excluded.lease_until_ms";
     if !is_known(db, &engine.engine_id)? {
         forget_idle(db)?;
     }
     let OwnerProof { boot_id, pid, started_ticks } = &engine.proof;
-    let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX / 2);
-    db.prepare_cached(SQL)?.execute(params![engine.engine_id.as_str(), boot_id, pid, started_ticks, ttl_ms])?;
+    let until_ms = boot::now_ms().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
+    let id = engine.engine_id.as_str();
+    db.prepare_cached(SQL)?.execute(params![id, boot_id, pid, started_ticks, boot::id(), until_ms])?;
     Ok(())
 }
 
@@ -37,9 +41,9 @@ fn is_known(db: &Connection, engine: &EngineId) -> Result<bool, Failure> {
 
 /// Each start of a program makes an engine; those whose lease ended and that own nothing are of no use to anybody.
 fn forget_idle(db: &Connection) -> Result<(), Failure> {
-    const SQL: &str = "DELETE FROM engines WHERE lease_until_ms <= CAST(unixepoch('subsec') * 1000 AS INTEGER) \
+    const SQL: &str = "DELETE FROM engines WHERE NOT (lease_boot = ?1 AND lease_until_ms > ?2) \
          AND NOT EXISTS (SELECT 1 FROM runs WHERE owner = engine_id AND owner IS NOT NULL)";
-    db.prepare_cached(SQL)?.execute([])?;
+    db.prepare_cached(SQL)?.execute(params![boot::id(), boot::now_ms()])?;
     Ok(())
 }
 
@@ -59,7 +63,7 @@ pub(crate) fn owners(db: &Connection) -> Result<Vec<EngineRecord>, Failure> {
 }
 
 const CLAIMABLE: &str = "WITH holding AS ( \
-         SELECT engine_id FROM engines WHERE lease_until_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) \
+         SELECT engine_id FROM engines WHERE lease_boot = :boot AND lease_until_ms > :now_ms \
          AND engine_id NOT IN (SELECT value FROM json_each(:dead)) \
      ), open AS ( \
          SELECT run_no FROM runs WHERE live = 1 AND (owner IS NULL OR owner NOT IN holding) \
@@ -76,6 +80,8 @@ const CLAIMABLE: &str = "WITH holding AS ( \
 pub(crate) fn claimable(db: &Connection, request: &ClaimRequest) -> Result<Vec<(i64, RunId)>, Failure> {
     let mut query = db.prepare_cached(CLAIMABLE)?;
     let mut rows = query.query(named_params! {
+        ":boot": boot::id(),
+        ":now_ms": boot::now_ms(),
         ":dead": json(&request.dead),
         ":runs": (!request.runs.is_empty()).then(|| json(&request.runs)),
         ":limit": i64::try_from(request.limit).unwrap_or(i64::MAX),
@@ -108,10 +114,34 @@ pub(crate) fn claim(db: &Connection, request: &ClaimRequest) -> Result<Vec<Lease
 }
 
 fn holds_lease(db: &Connection, engine: &EngineId) -> Result<bool, Failure> {
-    const SQL: &str = "SELECT lease_until_ms > CAST(unixepoch('subsec') * 1000 AS INTEGER) FROM engines \
-         WHERE engine_id = ?1";
-    let holds = db.prepare_cached(SQL)?.query_row([engine.as_str()], |row| row.get(0)).optional()?;
+    const SQL: &str = "SELECT lease_boot = ?2 AND lease_until_ms > ?3 FROM engines WHERE engine_id = ?1";
+    let of = params![engine.as_str(), boot::id(), boot::now_ms()];
+    let holds = db.prepare_cached(SQL)?.query_row(of, |row| row.get(0)).optional()?;
     Ok(holds.unwrap_or(false))
+}
+
+const OWNED: &str = "SELECT run_id FROM runs WHERE owner = ?1 AND owner IS NOT NULL";
+
+/// The runs that an engine owns.
+pub(crate) fn owned(db: &Connection, engine: &EngineId) -> Result<Vec<RunId>, Failure> {
+    run_ids(db, OWNED, params![engine.as_str()])
+}
+
+const LEFT: &str = "SELECT run_id FROM runs WHERE live = 1 AND owner IS NULL LIMIT 1";
+
+/// A run that is left to be claimed, if there is one.
+pub(crate) fn left(db: &Connection) -> Result<Option<RunId>, Failure> {
+    Ok(run_ids(db, LEFT, params![])?.pop())
+}
+
+fn run_ids(db: &Connection, sql: &str, of: &[&dyn ToSql]) -> Result<Vec<RunId>, Failure> {
+    let mut query = db.prepare_cached(sql)?;
+    let mut rows = query.query(of)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(encode::run_id(row.get_ref(0)?)?);
+    }
+    Ok(found)
 }
 
 /// Gives runs back.
@@ -131,7 +161,7 @@ mod tests {
     /// What every engine asks again and again costs as much as there are open runs, whatever the length of the history.
     #[test]
     fn looking_for_work_walks_no_history() {
-        for sql in [OWNERS, CLAIMABLE] {
+        for sql in [OWNERS, CLAIMABLE, OWNED, LEFT] {
             let plan = crate::schema::plan(sql);
             let walks = |step: &&String| step.starts_with("SCAN runs") && !step.contains("INDEX runs_open");
             assert_eq!(plan.iter().find(walks), None, "{plan:#?}");

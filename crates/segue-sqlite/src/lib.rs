@@ -24,6 +24,7 @@
 //! # }
 //! ```
 
+mod boot;
 mod cache;
 mod checkpoint;
 mod deployments;
@@ -44,6 +45,7 @@ mod stats;
 mod store;
 mod tasks;
 mod threads;
+mod upkeep;
 mod values;
 mod waiting;
 mod watch;
@@ -53,3 +55,4 @@ mod writer;
 pub use options::{SqliteOptions, Synchronous};
 pub use stats::SqliteStats;
 pub use store::SqliteStore;
+pub use upkeep::SqliteUpkeep;

@@ -1,9 +1,9 @@
 //! The numbered migrations, and what a file must be before it is used.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::Connection;
-use segue_core::ports::StoreError;
+use segue_core::ports::{SchemaVersion, StoreError};
 
 use crate::failure::Failure;
 
@@ -11,10 +11,11 @@ use crate::failure::Failure;
 const APPLICATION_ID: i64 = 0x5345_4755;
 
 /// Migration `n` leads from schema `n - 1` to schema `n`. Never changed once released; only added to.
-pub(crate) const MIGRATIONS: [&str; 3] = [
+pub(crate) const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_runs.sql"),
     include_str!("../migrations/0002_keeping.sql"),
     include_str!("../migrations/0003_models.sql"),
+    include_str!("../migrations/0004_lease_clock.sql"),
 ];
 
 /// Is there nothing in the file yet?
@@ -25,6 +26,29 @@ pub(crate) fn is_new(db: &Connection) -> Result<bool, Failure> {
 /// Refuses a file that is not ours, or that a newer program made, before anything in it is changed.
 pub(crate) fn check(db: &Connection, path: &Path) -> Result<(), Failure> {
     version(db, path).map(|_| ())
+}
+
+/// The file's schema, and this program's.
+pub(crate) fn state(db: &Connection, path: &Path) -> Result<SchemaVersion, Failure> {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(SchemaVersion { found: number(version(db, path)?), known: number(MIGRATIONS.len()) })
+}
+
+/// Every table and index of this program's schema, with the text that makes it.
+pub(crate) fn expected() -> Result<BTreeMap<String, Option<String>>, Failure> {
+    let db = Connection::open_in_memory()?;
+    for migration in MIGRATIONS {
+        db.execute_batch(migration)?;
+    }
+    objects(&db)
+}
+
+/// Tables and indexes by kind and name, with the text that made them.
+pub(crate) fn objects(db: &Connection) -> Result<BTreeMap<String, Option<String>>, Failure> {
+    const SQL: &str = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'";
+    let mut query = db.prepare(SQL)?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Brings the file to this program's schema: each migration in a transaction of its own.

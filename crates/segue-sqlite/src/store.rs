@@ -11,7 +11,7 @@ use futures_core::stream::BoxStream;
 use rusqlite::Connection;
 use segue_core::{
     event::Event,
-    ids::{ContentHash, RunId, TaskId, WorkflowId},
+    ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
     outcome::{TaskResult, Usage},
     payload::BlobRef,
     ports::{
@@ -23,7 +23,7 @@ use segue_core::{
 };
 
 use crate::{
-    cache::{self, Entry},
+    boot, cache::{self, Entry},
     deployments,
     failure::Failure,
     garbage::{self, Cursor},
@@ -127,8 +127,12 @@ impl RunStore for SqliteStore {
     }
 
     async fn create_run(&self, new: NewRun) -> Result<Created, StoreError> {
+        let is_left = new.owner.is_none();
         let creation = Creation::of(new);
         let created = self.writer.write(creation.large_bytes(), move |db| creation.write(db)).await?;
+        if is_left {
+            self.watch.wake();
+        }
         if let Created::New(_) = created {
             self.counters.commits.fetch_add(1, Relaxed);
         }
@@ -155,6 +159,10 @@ impl RunStore for SqliteStore {
         self.writer.write(0, move |db| leases::renew(db, &engine, ttl)).await
     }
 
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(boot::wall())
+    }
+
     async fn engines(&self) -> Result<Vec<EngineRecord>, StoreError> {
         self.readers.read(leases::owners).await
     }
@@ -167,9 +175,16 @@ impl RunStore for SqliteStore {
         self.writer.write(0, move |db| leases::claim(db, &request)).await
     }
 
+    async fn owned_runs(&self, engine: &EngineId) -> Result<Vec<RunId>, StoreError> {
+        let engine = engine.clone();
+        self.readers.read(move |db| leases::owned(db, &engine)).await
+    }
+
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
         let leases = leases.to_vec();
-        self.writer.write(0, move |db| leases::release(db, &leases)).await
+        self.writer.write(0, move |db| leases::release(db, &leases)).await?;
+        self.watch.wake();
+        Ok(())
     }
 
     async fn post_request(&self, run: RunId, kind: RequestKind) -> Result<RequestId, StoreError> {

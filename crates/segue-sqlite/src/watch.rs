@@ -1,4 +1,4 @@
-//! Hears of new requests, whatever process posts them.
+//! Hears of new requests and of runs that nobody owns, whatever process they come from.
 //!
 //! One thread asks its own connection for `PRAGMA data_version` ten times a second: a look at shared memory that says
 //! whether anything was committed at all, and no query. Only then the inbox is asked for numbers above the last one, one
@@ -17,7 +17,7 @@ use std::{
 use futures_channel::mpsc;
 use segue_core::{ids::RunId, ports::RequestId};
 
-use crate::{failure::Failure, inbox, readers::Reader};
+use crate::{failure::Failure, inbox, leases, readers::Reader};
 
 /// Well below the 250 ms that are promised.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -42,7 +42,8 @@ impl Watch {
         Self { shared: Arc::default(), thread: Mutex::default() }
     }
 
-    /// Runs with a request that is newer than now, and at the first call those that are pending already.
+    /// Runs with a request that is newer than now, and at the first call those that are pending already. Also, after each
+    /// change of the file, a run that is left to be claimed, if there is any.
     pub(crate) fn listen(&self, reader: impl FnOnce() -> Reader) -> mpsc::Receiver<RunId> {
         let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
         lock(&self.shared.listeners).push(sender);
@@ -59,7 +60,7 @@ impl Watch {
         receiver
     }
 
-    /// A request was posted by this process.
+    /// This process posted a request, or left a run to be claimed.
     pub(crate) fn wake(&self) {
         if let Some(thread) = &*lock(&self.thread) {
             thread.thread().unpark();
@@ -110,7 +111,9 @@ fn look(
         if seen.replace(version) == Some(version) {
             return Ok::<_, Failure>((Vec::new(), last));
         }
-        inbox::newer_than(db, last)
+        let (mut runs, newest) = inbox::newer_than(db, last)?;
+        runs.extend(leases::left(db)?);
+        Ok((runs, newest))
     })
 }
 

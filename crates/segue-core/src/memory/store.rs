@@ -4,8 +4,10 @@ mod blobs;
 mod checkpoints;
 mod journal;
 mod lease;
+mod limits;
 mod removal;
 mod state;
+mod upkeep;
 
 use std::{
     fmt,
@@ -20,7 +22,7 @@ use futures_core::stream::BoxStream;
 use self::state::{RunState, State};
 use crate::{
     event::Event,
-    ids::{ContentHash, RunId, TaskId, WorkflowId},
+    ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     payload::BlobRef,
     ports::{
@@ -130,6 +132,9 @@ impl RunStore for MemoryStore {
         }
         state.runs.insert(run_id, RunState::new(new.run.clone(), new.request_hash, new.owner.clone()));
         state.append(new.events, new.run, new.tasks);
+        if new.owner.is_none() {
+            state.signal(run_id);
+        }
         Ok(Created::New(new.owner.map(|_| Lease { run_id, fence: 1 })))
     }
 
@@ -165,6 +170,10 @@ impl RunStore for MemoryStore {
         Ok(())
     }
 
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok((self.clock)())
+    }
+
     async fn engines(&self) -> Result<Vec<EngineRecord>, StoreError> {
         Ok(self.state().owners())
     }
@@ -174,8 +183,14 @@ impl RunStore for MemoryStore {
         Ok(self.state().claim(&request, now))
     }
 
+    async fn owned_runs(&self, engine: &EngineId) -> Result<Vec<RunId>, StoreError> {
+        Ok(self.state().owned_by(engine))
+    }
+
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
-        self.state().release(leases);
+        let mut state = self.state();
+        state.release(leases);
+        leases.iter().for_each(|lease| state.signal(lease.run_id));
         Ok(())
     }
 
@@ -184,8 +199,7 @@ impl RunStore for MemoryStore {
         let id = RequestId(state.last_request + 1);
         state.run_mut(run)?.requests.push(Request { id, kind });
         state.last_request = id.0;
-        // A listener whose queue is full loses the hint and finds the request in the inbox.
-        state.signals.retain_mut(|signal| !signal.try_send(run).is_err_and(|error| error.is_disconnected()));
+        state.signal(run);
         Ok(id)
     }
 

@@ -251,6 +251,9 @@ pub trait RunStore: Send + Sync {
     /// [`StoreError::Conflict`] never; a lease that ended and was not used by others is simply renewed.
     async fn renew_engine(&self, engine: &EngineRecord, ttl: Duration) -> Result<(), StoreError>;
 
+    /// What time it is for this store: what engines on several machines can agree on.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
+
     /// All engines that own a run, with their proof, whether or not their lease has ended.
     async fn engines(&self) -> Result<Vec<EngineRecord>, StoreError>;
 
@@ -258,6 +261,10 @@ pub trait RunStore: Send + Sync {
     /// Also takes runs that have ended and have a pending [`RequestKind::Reopen`]. Oldest first. An engine that is not
     /// registered, or whose own lease has ended, gets none.
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Lease>, StoreError>;
+
+    /// The runs that this engine owns, in no order. An engine asks after a call that may have given it runs and whose answer
+    /// was lost.
+    async fn owned_runs(&self, engine: &EngineId) -> Result<Vec<RunId>, StoreError>;
 
     /// Gives runs back to be claimed by others. A lease that is no longer valid is ignored.
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError>;
@@ -272,8 +279,9 @@ pub trait RunStore: Send + Sync {
     /// ignored.
     async fn dismiss_requests(&self, run: RunId, requests: &[RequestId]) -> Result<(), StoreError>;
 
-    /// Names runs with a new request, within 250 ms of the posting, from whatever process. A hint that may be lost or
-    /// doubled: the inbox is the truth, and is read again when a lease is renewed.
+    /// Names runs with a new request, and runs that are left to be claimed (created without an owner, or released), within
+    /// 250 ms, from whatever process. A hint that may be lost or doubled, and where many are left, names any of them: the
+    /// inbox is the truth, and is read again when a lease is renewed.
     fn request_signals(&self) -> BoxStream<'static, RunId>;
 
     /// Removes a run that has ended: its log, its rows, its requests, and the large values that nothing else refers to. Gone

@@ -297,6 +297,11 @@ impl Run {
         self.find(task).map(|ix| (self.task(ix).status, self.task(ix).attempt))
     }
 
+    /// May this task be what kills engines? One more that dies over it, and it is in quarantine.
+    pub fn is_suspect(&self, task: &TaskId) -> bool {
+        self.find(task).is_some_and(|ix| self.task(ix).engine_losses + 1 >= task::ENGINE_LOSSES_MAX)
+    }
+
     /// What the world owes this run at `now`, from state alone. A run that is being stopped is owed nothing but the end
     /// of what runs; an ended one nothing at all.
     pub fn owed(&self, now: Timestamp) -> impl Iterator<Item = Command<'_>> {

@@ -16,7 +16,7 @@ use segue_core::{
 use tokio::time::Instant;
 
 use super::{Drive, Mode};
-use crate::{live::Message, shared::Shared};
+use crate::{live::Message, mutants::planted, shared::Shared};
 
 /// The places that a run holds for accepted tasks until they are dispatched, and those that it waits for.
 #[derive(Default)]
@@ -113,8 +113,18 @@ pub(crate) fn accept(
         {
             continue;
         }
+        let is_suspect = run.is_suspect(task) && !planted!(RunsSuspectsTogether);
+        if is_suspect && shared.suspects.is_taken(wake) {
+            continue;
+        }
         match shared.scheduler.reserve(run.id(), task, &node.handler, concurrency, wake) {
             Ok(Some(slot)) => {
+                let slot = if is_suspect { shared.suspects.enter(slot) } else { Some(slot) };
+                let Some(slot) = slot else {
+                    // Somebody was faster; who asks again is told when that is over.
+                    wake()();
+                    continue;
+                };
                 let waited = places.waiting.remove(task).map(|since| since.elapsed()).unwrap_or_default();
                 shared.observer.queued(&node.handler, waited);
                 found.push((task.clone(), Grant::Place(slot)));

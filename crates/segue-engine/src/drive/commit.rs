@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use segue_core::{
     event::{Envelope, Event},
     ports::{Commit, StoreError},
+    status::Status,
 };
 
 use super::{Batch, Drive};
-use crate::patience::pause_before_retry;
+use crate::{live::Message, mutants::planted, patience::pause_before_retry};
 
 /// What became of a batch.
 pub(super) enum Committed {
@@ -36,6 +37,7 @@ impl Drive {
         if batch.events.is_empty() {
             return self.dismiss(batch).await;
         }
+        let mut is_unknown = false;
         for n in 0.. {
             let stopped = &self.shared.stopped;
             tokio::select! {
@@ -44,7 +46,19 @@ impl Drive {
                 () = stopped.cancelled() => return Committed::Stopped,
             }
             let Err(error) = self.shared.store.commit(self.write(&batch)).await else { break };
-            match self.judge(error, &batch.events, n).await {
+            let is_conflict = matches!(error, StoreError::Conflict { .. });
+            let verdict = match error {
+                // It may be our own commit, which was still under way when we were told that it had failed.
+                StoreError::Conflict { .. } if is_unknown => self.compare(&batch.events).await,
+                error => {
+                    is_unknown |= matches!(error, StoreError::Unavailable(_)) && !planted!(RepeatsUnknownCommits);
+                    self.judge(error, &batch.events, n).await
+                }
+            };
+            match verdict {
+                // Still not in: then it was somebody else.
+                Verdict::Repeat if is_conflict => return Committed::NotOurs,
+                Verdict::Repeat if planted!(DropsCompletionsWhileAway) => self.lose_completions(),
                 Verdict::Repeat => {}
                 Verdict::IsIn => break,
                 Verdict::NotOurs => return Committed::NotOurs,
@@ -63,6 +77,14 @@ impl Drive {
             run: self.run.run_row(),
             tasks: self.run.task_rows(&batch.events),
             answered: batch.answered.clone(),
+        }
+    }
+
+    /// A planted bug.
+    fn lose_completions(&mut self) {
+        let messages: Vec<_> = std::iter::from_fn(|| self.inbox.try_recv().ok()).collect();
+        for message in messages.into_iter().filter(|message| !matches!(message, Message::Ended { .. })) {
+            let _ = self.handle.sender.send(message);
         }
     }
 
@@ -85,8 +107,11 @@ impl Drive {
         }
         tracing::warn!(%run_id, %error, attempt = n + 1, "a commit failed; it is kept");
         self.wait(n).await;
-        if matches!(error, StoreError::Full(_)) {
+        if matches!(error, StoreError::Full(_)) || planted!(RepeatsUnknownCommits) {
             return Verdict::Repeat;
+        }
+        if planted!(GivesUpAfterAFailedCommit) {
+            return Verdict::IsIn;
         }
         self.compare(events).await
     }
@@ -141,6 +166,11 @@ impl Drive {
     /// Tells those who listen and those who count what is in the log now.
     pub(super) fn tell(&self, events: &[Event]) {
         self.seq.store(self.run.version(), Ordering::Release);
+        let rests = self.run.status() == Status::Waiting;
+        if self.handle.rests.swap(rests, Ordering::AcqRel) != rests && rests {
+            // There is room for another run.
+            self.shared.look.notify_one();
+        }
         self.shared.observer.committed(&self.run, events);
         let run_id = self.run.id();
         if self.shared.bus.is_listened(run_id) {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use segue_core::{
     event::Event,
-    ids::{ContentHash, RunId, TaskId, WorkflowId},
+    ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
     outcome::TaskResult,
     payload::BlobRef,
     ports::{
@@ -92,12 +92,20 @@ impl RunStore for ObservedStore {
         seen("renew_engine", self.inner.renew_engine(engine, ttl)).await
     }
 
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        seen("now", self.inner.now()).await
+    }
+
     async fn engines(&self) -> Result<Vec<EngineRecord>, StoreError> {
         seen("engines", self.inner.engines()).await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Lease>, StoreError> {
         seen("claim", self.inner.claim(request)).await
+    }
+
+    async fn owned_runs(&self, engine: &EngineId) -> Result<Vec<RunId>, StoreError> {
+        seen("owned_runs", self.inner.owned_runs(engine)).await
     }
 
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {

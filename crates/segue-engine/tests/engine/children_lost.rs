@@ -8,9 +8,10 @@ use segue_core::{
     ports::{RequestKind, RunStore, StartRun},
     status::Status,
 };
+use segue_testkit::faults::{Fault, unavailable};
 use serde_json::{Value, json};
 
-use crate::support::{Fault, World, on_every_store, unavailable};
+use crate::support::{World, on_every_store};
 
 on_every_store!(
     an_engine_that_dies_before_the_child_is_created,
@@ -45,7 +46,7 @@ async fn finish(mut world: World, run: RunId, call: &str) {
 
 async fn an_engine_that_dies_before_the_child_is_created(mut world: World) {
     let dead = world.engine().await;
-    world.store.fail_next([Fault::None].into_iter().chain([Fault::Before(unavailable); 100]));
+    world.store.faults.fail_next([Fault::None].into_iter().chain([Fault::Before(unavailable); 100]));
     let run = start(&mut world, &dead).await;
     // The parent is created; the child never is.
     while world.store.faults.lock().unwrap().len() > 98 {
@@ -60,7 +61,7 @@ async fn an_engine_that_dies_before_the_child_is_created(mut world: World) {
 async fn an_engine_that_dies_when_the_child_is_created(mut world: World) {
     let dead = world.engine().await;
     let faults = [Fault::None, Fault::None].into_iter().chain([Fault::Before(unavailable); 100]);
-    world.store.fail_next(faults);
+    world.store.faults.fail_next(faults);
     let run = start(&mut world, &dead).await;
     let lost = world.call_of("a@1").await;
     while world.store.faults.lock().unwrap().len() > 98 {

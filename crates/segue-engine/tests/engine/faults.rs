@@ -1,6 +1,6 @@
 //! Stores that fail before a commit, after it, for a while, or for good.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use segue_core::{
     outcome::TaskOutcome,
@@ -8,9 +8,10 @@ use segue_core::{
     status::Status,
 };
 use segue_engine::{Engine, update_task_result};
+use segue_testkit::faults::{Fault, unavailable};
 use serde_json::json;
 
-use crate::support::{Fault, World, settle, unavailable};
+use crate::support::{World, settle};
 
 fn two_steps() -> serde_json::Value {
     json!([{"id": "a", "task": "test.task"}, {"id": "b", "task": "test.task", "depends_on": ["a"]}])
@@ -22,7 +23,7 @@ async fn with_faults(faults: impl IntoIterator<Item = Fault>) -> Vec<String> {
     let engine = world.engine().await;
     let run = world.start(&engine, two_steps()).await;
     let call = world.call_of("a@1").await;
-    world.store.fail_next(faults);
+    world.store.faults.fail_next(faults);
     call.succeed(json!(1));
     world.call_of("b@1").await.succeed(json!(2));
     world.ended(&engine, run, Status::Succeeded).await;
@@ -61,7 +62,7 @@ async fn a_store_that_is_away_keeps_completions_and_nothing_is_dispatched() {
     ]);
     let run = world.start(&engine, nodes).await;
     let (a, b) = (world.call_of("a@1").await, world.call_of("b@1").await);
-    world.store.is_away.store(true, Ordering::Release);
+    world.store.faults.set_away(true);
     a.succeed(json!(1));
     tokio::time::sleep(Duration::from_secs(120)).await;
     b.succeed(json!(2));
@@ -71,7 +72,7 @@ async fn a_store_that_is_away_keeps_completions_and_nothing_is_dispatched() {
         engine.deploy_workflow(&serde_json::from_value(json!({"id": "x", "nodes": two_steps()})).unwrap()).await;
     assert!(matches!(refused, Err(OrchestratorError::Store(StoreError::Unavailable(_)))));
 
-    world.store.is_away.store(false, Ordering::Release);
+    world.store.faults.set_away(false);
     world.call_of("c@1").await.succeed(json!(3));
     world.ended(&engine, run, Status::Succeeded).await;
     assert_eq!(world.output(run, "b").await, json!(2));
@@ -86,7 +87,7 @@ async fn a_broken_store_stops_the_engine() {
     let call = world.call_of("a@1").await;
     let other = world.start(&engine, json!([{"id": "z", "task": "test.task"}])).await;
     let hung = world.call_of("z@1").await;
-    world.store.fail_next([Fault::Before(|| StoreError::Broken("injected".into()))]);
+    world.store.faults.fail_next([Fault::Before(|| StoreError::Broken("injected".into()))]);
     call.succeed(json!(1));
     hung.cancelled().await;
     hung.succeed(json!(1));
@@ -105,7 +106,7 @@ async fn a_broken_store_stops_the_engine() {
 async fn a_creation_whose_answer_is_lost_is_found_again() {
     let mut world = World::in_memory();
     let engine = world.engine().await;
-    world.store.fail_next([Fault::After(unavailable)]);
+    world.store.faults.fail_next([Fault::After(unavailable)]);
     let run = world.start(&engine, two_steps()).await;
     world.call_of("a@1").await.succeed(json!(1));
     world.call_of("b@1").await.succeed(json!(2));
@@ -118,7 +119,7 @@ async fn a_creation_that_did_not_happen_leaves_nothing() {
     let engine = world.engine().await;
     let spec = serde_json::from_value(json!({"id": "w", "nodes": two_steps()})).unwrap();
     let hash = engine.deploy_workflow(&spec).await.unwrap();
-    world.store.fail_next([Fault::Before(unavailable), Fault::Before(|| StoreError::Full("injected".into()))]);
+    world.store.faults.fail_next([Fault::Before(unavailable), Fault::Before(|| StoreError::Full("injected".into()))]);
     for _ in 0..2 {
         let refused = engine.start_run(hash, StartRun::default()).await;
         assert!(matches!(refused, Err(OrchestratorError::Store(_))), "{refused:?}");

@@ -1,13 +1,14 @@
 //! Several engines, one store.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use segue_core::{
+    ids::RunId,
     outcome::{ErrorKind, TaskOutcome, Usage},
     ports::{Orchestrator, RequestKind, StartRun},
     status::Status,
 };
-use segue_engine::{EngineConfig, own_proof};
+use segue_engine::{Engine, EngineConfig, own_proof};
 use serde_json::json;
 
 use crate::support::{World, on_every_store, settle};
@@ -16,6 +17,7 @@ on_every_store!(
     the_runs_of_a_dead_engine_go_on,
     nobody_takes_the_runs_of_a_living_engine,
     a_task_that_kills_three_engines_is_quarantined,
+    others_outlive_a_task_that_kills_its_engine,
     a_cancel_survives_its_engine,
     a_submitted_run_belongs_to_whoever_claims_it,
     an_engine_that_looks_for_work_finds_it,
@@ -111,6 +113,56 @@ async fn a_task_that_kills_three_engines_is_quarantined(mut world: World) {
     assert!(!world.has_call());
 }
 
+async fn others_outlive_a_task_that_kills_its_engine(world: World) {
+    poison(world).await;
+}
+
+/// `m` kills its engine whenever it runs, and two others are always under way with it. They are charged with two of the
+/// deaths, too; then each runs alone.
+pub async fn poison(mut world: World) {
+    let nodes = json!([
+        {"id": "a", "task": "test.task"}, {"id": "m", "task": "test.task"}, {"id": "z", "task": "test.task"},
+    ]);
+    let mut engine = world.engine().await;
+    let run = world.start(&engine, nodes).await;
+    for _ in 1..=2 {
+        let calls = [world.call().await, world.call().await, world.call().await];
+        engine = next_engine(&mut world, engine, run).await;
+        calls.into_iter().for_each(|call| call.answer(TaskOutcome::Cancelled { usage: Usage::default() }));
+    }
+    loop {
+        let call = world.call().await;
+        settle().await;
+        assert!(!world.has_call(), "another one runs beside {}", call.name());
+        if call.name() == "m@3" {
+            engine = next_engine(&mut world, engine, run).await;
+            call.answer(TaskOutcome::Cancelled { usage: Usage::default() });
+            break;
+        }
+        call.succeed(json!("alive"));
+    }
+    let row = loop {
+        tokio::select! {
+            row = engine.wait(run) => break row.unwrap(),
+            call = world.call() => call.succeed(json!("alive")),
+        }
+    };
+    assert_eq!(row.status, Status::Failed);
+    assert!(row.error.unwrap().message.contains("quarantined"));
+    world.judge(run).await;
+    for innocent in ["a", "z"] {
+        assert_eq!(world.output(run, innocent).await, json!("alive"));
+    }
+}
+
+/// The engine dies, and another takes over.
+async fn next_engine(world: &mut World, dead: Engine, run: RunId) -> Engine {
+    dead.stop();
+    let next = world.engine().await;
+    assert_eq!(next.resume(&[run]).await.unwrap(), [run]);
+    next
+}
+
 async fn a_cancel_survives_its_engine(mut world: World) {
     let dead = world.engine().await;
     let run = world.start(&dead, one()).await;
@@ -132,9 +184,9 @@ async fn an_ended_lease_that_nobody_used_is_taken_up_again() {
     let engine = world.engine().await;
     let run = world.start(&engine, one()).await;
     let call = world.call_of("a@1").await;
-    world.store.is_away.store(true, Ordering::Release);
+    world.store.faults.set_away(true);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    world.store.is_away.store(false, Ordering::Release);
+    world.store.faults.set_away(false);
     call.succeed(json!(1));
     let next = world.call_of("b@1").await;
     assert!(!next.invocation.cancel.is_cancelled());
@@ -150,7 +202,7 @@ async fn a_run_that_was_taken_is_dropped() {
     let paused = world.engine().await;
     let run = world.start(&paused, one()).await;
     let stale = world.call_of("a@1").await;
-    world.store.is_away.store(true, Ordering::Release);
+    world.store.faults.set_away(true);
     tokio::time::sleep(Duration::from_secs(60)).await;
     // The other engine has the store to itself.
     let inner = world.store.inner.clone();
@@ -159,7 +211,7 @@ async fn a_run_that_was_taken_is_dropped() {
     settle().await;
     assert!(!stale.invocation.cancel.is_cancelled(), "the paused engine knows nothing yet");
 
-    world.store.is_away.store(false, Ordering::Release);
+    world.store.faults.set_away(false);
     stale.cancelled().await;
     stale.succeed(json!("stale"));
     // The winner has no adapter for the task: for it, the run fails.
@@ -176,13 +228,13 @@ async fn nothing_is_committed_under_an_ended_lease() {
     let engine = world.engine().await;
     let run = world.start(&engine, one()).await;
     let call = world.call_of("a@1").await;
-    world.store.refuses_renewal.store(true, Ordering::Release);
+    world.store.faults.refuse_renewals(true);
     tokio::time::sleep(Duration::from_secs(60)).await;
     world.journal.clear();
     call.succeed(json!(1));
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.journal.lines(), ["answer a@1"], "nothing was committed, nothing dispatched");
-    world.store.refuses_renewal.store(false, Ordering::Release);
+    world.store.faults.refuse_renewals(false);
     world.call_of("b@1").await.succeed(json!(2));
     world.ended(&engine, run, Status::Succeeded).await;
 }

@@ -56,6 +56,16 @@ impl State {
         }
     }
 
+    pub(super) fn owned_by(&self, engine: &EngineId) -> Vec<RunId> {
+        let owned = self.runs.iter().filter(|(_, run)| run.owner.as_ref() == Some(engine));
+        owned.map(|(id, _)| *id).collect()
+    }
+
+    /// Somebody should look at this run. A listener whose queue is full loses the hint.
+    pub(super) fn signal(&mut self, run: RunId) {
+        self.signals.retain_mut(|signal| !signal.try_send(run).is_err_and(|error| error.is_disconnected()));
+    }
+
     fn give(&mut self, run_id: RunId, engine: &EngineId) -> Lease {
         let run = self.runs.get_mut(&run_id).expect("it was chosen among the runs");
         run.owner = Some(engine.clone());

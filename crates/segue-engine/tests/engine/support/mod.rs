@@ -1,10 +1,8 @@
-//! A store that can fail, an adapter that the test answers for, and a journal of both.
+//! Engines on a store that can fail, with an adapter that the test answers for, and a journal of both.
 
-mod fault_store;
 mod scripted;
 mod world;
 
-pub use fault_store::{Fault, unavailable};
 pub use scripted::Call;
 
 pub use world::{World, settle};

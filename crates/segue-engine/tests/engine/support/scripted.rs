@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use segue_core::{
+    ids::EngineId,
     outcome::{TaskError, TaskOutcome},
     ports::{Adapter, Invocation, Progress},
     spec::TaskNode,
 };
+use segue_testkit::faults::Journal;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
-
-use super::fault_store::Journal;
 
 /// One attempt that waits for the test's answer. Dropped unanswered, it panics in the adapter.
 pub struct Call {
     pub invocation: Invocation,
+    /// The engine that asks.
+    pub engine: EngineId,
     reply: oneshot::Sender<TaskOutcome>,
 }
 
@@ -46,6 +48,7 @@ impl Call {
 }
 
 pub struct Scripted {
+    pub engine: EngineId,
     pub calls: mpsc::UnboundedSender<Call>,
     pub journal: Arc<Journal>,
 }
@@ -66,7 +69,7 @@ impl Adapter for Scripted {
 
     async fn execute(&self, invocation: Invocation) -> TaskOutcome {
         let (reply, answer) = oneshot::channel();
-        let call = Call { invocation, reply };
+        let call = Call { invocation, engine: self.engine.clone(), reply };
         let name = call.name();
         self.journal.note(format!("execute {name}"));
         self.calls.send(call).ok().unwrap();

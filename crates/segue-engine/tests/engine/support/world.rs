@@ -11,17 +11,19 @@ use segue_core::{
     spec::WorkflowSpec,
     status::Status,
 };
-use segue_engine::{Clock, Engine, EngineConfig, NoSecrets, Pass, own_proof, read_run};
+use segue_engine::{
+    Clock, Engine, EngineBuilder, EngineConfig, NoSecrets, Pass, StartError, own_proof, read_run,
+};
 use segue_sqlite::{SqliteOptions, SqliteStore};
-use segue_testkit::auditor;
+use segue_testkit::{
+    auditor,
+    faults::{FaultStore, Faults, Journal, Weather, names},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{
-    fault_store::{FaultStore, Journal, names},
-    scripted::{Call, Scripted},
-};
+use super::scripted::{Call, Scripted};
 
 pub struct World {
     pub store: Arc<FaultStore>,
@@ -56,7 +58,7 @@ impl World {
         let journal = Arc::new(Journal::default());
         let (sender, calls) = mpsc::unbounded_channel();
         Self {
-            store: Arc::new(FaultStore::new(store, journal.clone())),
+            store: Arc::new(FaultStore::new(store, Arc::new(Faults::calm()), journal.clone())),
             bus: Arc::default(),
             metrics: Arc::default(),
             journal,
@@ -95,17 +97,29 @@ impl World {
     }
 
     pub async fn engine_knowing(&mut self, config: EngineConfig, secrets: Arc<dyn Secrets>) -> Engine {
-        let scripted = Scripted { calls: self.sender.clone(), journal: self.journal.clone() };
-        Engine::builder(self.store.clone())
+        self.builder(&self.store, config).secrets(secrets).start().await.unwrap()
+    }
+
+    /// The way to the store that one engine has for itself, with faults of its own.
+    pub fn way_to_store(&self, seed: u64, weather: Weather) -> Arc<FaultStore> {
+        let faults = Arc::new(Faults::seeded(seed, weather));
+        Arc::new(FaultStore::new(self.store.inner.clone(), faults, self.journal.clone()))
+    }
+
+    /// An engine that reaches the store by a way of its own, which may fail already.
+    pub async fn engine_by(&self, way: &Arc<FaultStore>, config: EngineConfig) -> Result<Engine, StartError> {
+        self.builder(way, config).start().await
+    }
+
+    fn builder(&self, store: &Arc<FaultStore>, config: EngineConfig) -> EngineBuilder {
+        let (calls, journal) = (self.sender.clone(), self.journal.clone());
+        let scripted = Scripted { engine: config.engine_id.clone(), calls, journal };
+        Engine::builder(store.clone())
             .bus(self.bus.clone())
             .metrics(self.metrics.clone())
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(scripted))
             .config(config)
-            .secrets(secrets)
-            .start()
-            .await
-            .unwrap()
     }
 
     /// Deploys a workflow of these nodes and starts it.
@@ -164,7 +178,12 @@ impl World {
 
     /// Remembers the workflow of a run that was started elsewhere, to judge it.
     pub fn know(&mut self, run: RunId, workflow: Value) {
-        self.specs.insert(run, serde_json::from_value(workflow).unwrap());
+        self.know_spec(run, serde_json::from_value(workflow).unwrap());
+    }
+
+    /// As [`World::know`].
+    pub fn know_spec(&mut self, run: RunId, spec: WorkflowSpec) {
+        self.specs.insert(run, spec);
     }
 
     /// The next attempt that asks for an answer.
@@ -177,6 +196,11 @@ impl World {
         let call = self.call().await;
         assert_eq!(call.name(), name);
         call
+    }
+
+    /// An attempt that has asked already.
+    pub fn try_call(&mut self) -> Option<Call> {
+        self.calls.try_recv().ok()
     }
 
     /// Is there an attempt that has asked already?

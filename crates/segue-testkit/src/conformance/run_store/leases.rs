@@ -121,6 +121,34 @@ pub async fn a_dead_owners_runs_are_claimed_at_once(db: &dyn Database) {
     assert!(leases[0].fence > first.lease.fence);
 }
 
+/// What it created or claimed and has not given back, ended or lost to another.
+pub async fn an_engine_is_told_what_it_owns(db: &dyn Database) {
+    let store = db.open();
+    let (a, b) = (engine(&store, "a", LONG).await, engine(&store, "b", LONG).await);
+    assert_eq!(store.owned_runs(&a).await.expect("runs"), []);
+    let (one, _two) = (Live::create(&store, 1, &a).await, Live::create(&store, 2, &a).await);
+    store.create_run(new_run(3, json!({}))).await.expect("new");
+    assert_eq!(claim_of(&store, &a, &[run_id(3)], &[]).await.len(), 1);
+    let owned = async |engine: &EngineId| {
+        let mut runs = store.owned_runs(engine).await.expect("runs");
+        runs.sort();
+        runs
+    };
+    assert_eq!(owned(&a).await, [run_id(1), run_id(2), run_id(3)]);
+    store.release(&[one.lease]).await.expect("released");
+    assert_eq!(claim_of(&store, &b, &[run_id(2)], std::slice::from_ref(&a)).await.len(), 1);
+    assert_eq!(owned(&a).await, [run_id(3)]);
+    assert_eq!(owned(&b).await, [run_id(2)]);
+}
+
+/// A clock that all its users share goes forward.
+pub async fn the_store_says_what_time_it_is(db: &dyn Database) {
+    let (here, there) = (db.open(), db.open());
+    let first = here.now().await.expect("a time");
+    let second = there.now().await.expect("a time");
+    assert!(first <= second && second.since(first) < Duration::from_secs(600), "{first} {second}");
+}
+
 /// What is given back is claimed by the next one, with a higher fence.
 pub async fn a_released_run_is_claimed_by_another(db: &dyn Database) {
     let store = db.open();

@@ -96,12 +96,15 @@ macro_rules! run_store_suite {
             leases::a_released_run_is_claimed_by_another
             leases::a_release_of_an_old_lease_is_ignored
             leases::the_engines_are_those_that_own_a_run
+            leases::an_engine_is_told_what_it_owns
+            leases::the_store_says_what_time_it_is
             leases::two_engines_never_share_a_run
             leases::a_request_to_reopen_makes_an_ended_run_claimable
             leases::a_request_to_cancel_does_not
             requests::requests_are_kept_in_order_until_answered
             requests::dismissed_requests_are_gone
             requests::a_request_is_signalled
+            requests::a_run_that_is_left_is_signalled
             requests::a_request_of_another_store_is_signalled_in_time
             lists::runs_are_listed_newest_first
             lists::filters_narrow_the_list

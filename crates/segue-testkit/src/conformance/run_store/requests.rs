@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, StreamExt};
 use segue_core::{
     ids::RunId,
-    ports::{Request, RequestId, RequestKind},
+    ports::{ClaimRequest, Request, RequestId, RequestKind},
 };
 use serde_json::json;
 
@@ -79,6 +79,20 @@ pub async fn a_request_is_signalled(db: &dyn Database) {
         wait_for(&mut first, run_id(n)).await;
         wait_for(&mut second, run_id(n)).await;
     }
+}
+
+/// Whoever looks for work hears of a run that nobody owns, be it new or given back, also from another store.
+pub async fn a_run_that_is_left_is_signalled(db: &dyn Database) {
+    let (here, there) = (db.open(), db.open());
+    let mut signals = here.request_signals();
+    there.create_run(new_run(1, json!({}))).await.expect("new");
+    wait_for(&mut signals, run_id(1)).await;
+    let a = engine(&there, "a", LONG).await;
+    let claim = ClaimRequest { engine_id: a.clone(), limit: 1, runs: Vec::new(), dead: Vec::new() };
+    assert_eq!(there.claim(claim).await.expect("a claim").len(), 1);
+    let owned = super::Live::create(&there, 2, &a).await;
+    there.release(&[owned.lease]).await.expect("released");
+    wait_for(&mut signals, run_id(2)).await;
 }
 
 /// The promise is 250 ms from whatever process. A loaded machine may be late once, so the best of ten is asked.
