@@ -11,10 +11,11 @@ use std::{
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates a crate may be built from. `segue-cli` names the concrete parts and may use all.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("segue-core", &[]),
     ("segue-engine", &["segue-core"]),
     ("segue-sqlite", &["segue-core"]),
+    ("segue-postgres", &["segue-core"]),
     ("segue-worker", &["segue-core"]),
     ("segue-gateway", &["segue-core"]),
     ("segue-http", &["segue-core"]),
