@@ -11,9 +11,11 @@ use std::{
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates a crate may be built from. `segue-cli` names the concrete parts and may use all.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("segue-core", &[]),
+    ("segue-bus", &["segue-core"]),
     ("segue-engine", &["segue-core"]),
+    ("segue-redis", &["segue-bus", "segue-core"]),
     ("segue-sqlite", &["segue-core"]),
     ("segue-postgres", &["segue-core"]),
     ("segue-worker", &["segue-core"]),

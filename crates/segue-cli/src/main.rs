@@ -3,13 +3,16 @@
 //! * [`args`]: what can be asked. [`config`]: settings and where they come from.
 //! * [`commands`]: one file a command; each reads as a pipeline and returns an exit code or a [`failure::Failure`].
 //! * [`wiring`]: which store, bus, adapters and models a process is made of.
+//! * [`rehearsing`]: adapters whose every attempt is a rehearsal.
 //! * [`document`]: reading workflow documents. [`family`]: their child workflows. [`subject`]: names of workflows.
 //! * [`inputs`]: values for their params. [`run_ref`]: names of runs.
 //! * [`live`]: following a run. [`graph`]: pictures of workflows. [`render`]: how things look.
+//! * [`chaos`]: what happens in the processes that `segue chaos` kills.
 //! * [`terminal`]: the two output streams. [`logs`]: log lines. [`exit`]: exit codes.
 
 mod answers;
 mod args;
+mod chaos;
 mod commands;
 mod config;
 mod document;
@@ -20,6 +23,7 @@ mod graph;
 mod inputs;
 mod live;
 mod logs;
+mod rehearsing;
 mod render;
 mod run_ref;
 mod signals;

@@ -1,11 +1,11 @@
 //! What a process is made of: the only place that names concrete backends.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use segue_core::{
     ids::{HandlerId, RunId},
     memory::{MemoryBus, MemoryStore},
-    ports::{Adapter, CheckpointStore, EventBus, ModelAccess, ModelJournal, Orchestrator, RunStore},
+    ports::{Adapter, CheckpointStore, EventBus, ModelAccess, ModelJournal, Orchestrator, RunStore, StoreUpkeep},
     spec::{Diagnostic, WorkflowSpec},
 };
 use segue_crewai::{CrewaiAdapter, CrewaiOptions, CrewaiRemote, Prepare, RemoteOptions};
@@ -13,7 +13,8 @@ use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
 use segue_gateway::{CHAT, ChatAdapter, Gateway, GatewayError, GatewayOptions};
 use segue_http::HttpAdapter;
 use segue_langchain::{LangchainAdapter, LanggraphRemote};
-use segue_sqlite::{SqliteOptions, SqliteStore, Synchronous};
+use segue_server::PrometheusMetrics;
+use segue_sqlite::{SqliteOptions, SqliteStore, SqliteUpkeep, Synchronous};
 use segue_worker::{
     contain::sweep_dead_engines,
     environment::{Explanation, OnProgress},
@@ -24,10 +25,13 @@ use segue_worker::{
 
 use crate::{
     answers::Answers,
+    chaos,
     config::{Settings, StoreUrl},
     exit::Exit,
     failure::{Failure, Outcome},
     live::BuildProgressLine,
+    logs,
+    rehearsing::Rehearsing,
 };
 
 /// A process that carries out runs.
@@ -35,7 +39,7 @@ pub(crate) struct Session {
     pub(crate) settings: Settings,
     pub(crate) store: Arc<dyn RunStore>,
     pub(crate) bus: Arc<dyn EventBus>,
-    pub(crate) engine: Engine,
+    pub(crate) engine: Arc<Engine>,
     crewai: Arc<CrewaiAdapter>,
     langchain: Arc<LangchainAdapter>,
     python: Arc<PythonAdapter>,
@@ -57,6 +61,19 @@ pub(crate) struct Purpose {
     pub(crate) quiet: bool,
 }
 
+/// An engine that carries out what others submit.
+pub(crate) struct Serving {
+    /// Takes what is measured.
+    pub(crate) metrics: Arc<PrometheusMetrics>,
+    /// Every run is a rehearsal, whatever it was started as.
+    pub(crate) rehearsal: bool,
+    /// Who answers in the place of providers.
+    pub(crate) answers: Answers,
+}
+
+/// How often an engine that serves looks for runs that nobody drives. Most it hears of before that.
+const CLAIM_EVERY: Duration = Duration::from_millis(500);
+
 impl Session {
     /// Opens the store and starts an engine on it, with all adapters.
     pub(crate) async fn start(settings: Settings, purpose: Purpose) -> Outcome<Self> {
@@ -65,12 +82,19 @@ impl Session {
 
     /// As [`Session::start`], with those who answer in the place of providers.
     pub(crate) async fn start_with(settings: Settings, purpose: Purpose, answers: Answers) -> Outcome<Self> {
-        let Stores { runs: store, journal, checkpoints } = open_stores(&settings)?;
+        Self::open(settings, purpose, answers, None).await
+    }
+
+    /// As [`Session::start`], with an engine that looks for work by itself.
+    pub(crate) async fn start_serving(settings: Settings, serving: Serving) -> Outcome<Self> {
+        let answers = serving.answers.clone();
+        Self::open(settings, Purpose { quiet: true }, answers, Some(serving)).await
+    }
+
+    async fn open(settings: Settings, purpose: Purpose, answers: Answers, serving: Option<Serving>) -> Outcome<Self> {
+        let Stores { runs: store, journal, checkpoints } = chaos::around(open_stores(&settings)?)?;
         // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
-        match tokio::task::spawn_blocking(sweep_dead_engines).await {
-            Ok(0) | Err(_) => {}
-            Ok(ended) => tracing::info!(ended, "ended processes that engines which are gone had left behind"),
-        }
+        let _ = tokio::task::spawn_blocking(sweep).await;
         let bus: Arc<dyn EventBus> = Arc::new(MemoryBus::default());
         let (providers, models) = (settings.models.provider_options(), settings.models.model_options());
         let Answers { script, cassette, .. } = answers;
@@ -81,26 +105,40 @@ impl Session {
         let langchain = Arc::new(LangchainAdapter::new(runtime()));
         let python = Arc::new(PythonAdapter::new(runtime()));
         let crewai_remote = CrewaiRemote::new(RemoteOptions { journal: Some(journal.clone()), ..Default::default() });
-        let engine = Engine::builder(store.clone())
+        let adapters: [Arc<dyn Adapter>; 9] = [
+            Arc::new(Pass),
+            Arc::new(ProcessAdapter),
+            Arc::new(HttpAdapter::default()),
+            Arc::new(LanggraphRemote::default()),
+            Arc::new(crewai_remote),
+            crewai.clone(),
+            langchain.clone(),
+            python.clone(),
+            Arc::new(ChatAdapter::new(Some(gateway.clone()))),
+        ];
+        let mut config = engine_config(&settings);
+        config.claim_every = serving.is_some().then_some(CLAIM_EVERY);
+        let mut builder = Engine::builder(store.clone())
             .bus(bus.clone())
-            .config(engine_config(&settings))
+            .config(config)
+            .sweep(sweep)
             .secrets(Arc::new(settings.secrets.clone()))
-            .journal(journal)
-            .adapter(Arc::new(Pass))
-            .adapter(Arc::new(ProcessAdapter))
-            .adapter(Arc::new(HttpAdapter::default()))
-            .adapter(Arc::new(LanggraphRemote::default()))
-            .adapter(Arc::new(crewai_remote))
-            .adapter(crewai.clone())
-            .adapter(langchain.clone())
-            .adapter(python.clone())
-            .adapter(Arc::new(ChatAdapter::new(Some(gateway.clone()))))
-            .start()
-            .await
-            .map_err(|error| match error {
-                StartError::Store(error) => Failure::from(error),
-                StartError::HandlerTaken(error) => Failure::internal(error.to_string()),
-            })?;
+            .journal(journal);
+        if let Some(serving) = &serving {
+            builder = builder.metrics(serving.metrics.clone());
+        }
+        for adapter in adapters.map(chaos::watched) {
+            builder = builder.adapter(match &serving {
+                Some(serving) if serving.rehearsal => Arc::new(Rehearsing(adapter)),
+                _ => adapter,
+            });
+        }
+        let engine = builder.start().await.map_err(|error| match error {
+            StartError::Store(error) => Failure::from(error),
+            StartError::HandlerTaken(error) => Failure::internal(error.to_string()),
+        })?;
+        let engine = Arc::new(engine);
+        logs::of_engine(engine.id());
         Ok(Self { settings, store, bus, engine, crewai, langchain, python, gateway })
     }
 
@@ -129,6 +167,14 @@ impl Session {
     }
 }
 
+/// Ends what engines of this machine that are gone have left behind.
+fn sweep() {
+    let ended = sweep_dead_engines();
+    if ended > 0 {
+        tracing::info!(ended, "ended processes that engines which are gone had left behind");
+    }
+}
+
 /// Starts the way to models.
 pub(crate) async fn start_gateway(options: GatewayOptions) -> Outcome<Gateway> {
     Gateway::start(options).await.map_err(|error| match error {
@@ -148,6 +194,7 @@ pub(crate) fn no_journal() -> Arc<dyn ModelJournal> {
 fn engine_config(settings: &Settings) -> EngineConfig {
     let limit = u32::try_from(settings.max_parallel_tasks).unwrap_or(u32::MAX);
     EngineConfig {
+        lease_ttl: settings.lease,
         grace: settings.grace,
         drain: settings.drain,
         default_handler: HandlerId::new(settings.default_task.as_str()),
@@ -303,4 +350,12 @@ pub(crate) fn must_exist(settings: &Settings) -> Outcome<()> {
         }
         StoreUrl::Sqlite(_) => Ok(()),
     }
+}
+
+/// Who looks after the store. Opens and changes nothing yet: a store of an earlier schema stays as it is.
+pub(crate) async fn upkeep(settings: &Settings) -> Outcome<Arc<dyn StoreUpkeep>> {
+    Ok(match &settings.store {
+        StoreUrl::Memory => Arc::new(memory_store()),
+        StoreUrl::Sqlite(path) => Arc::new(SqliteUpkeep::at(path, SqliteOptions::default())?),
+    })
 }

@@ -1,8 +1,10 @@
 //! The command line: what can be asked, in clap's terms. No behaviour.
 
 mod answers;
+mod chaos;
 mod run;
 mod runs;
+mod serve;
 mod span;
 mod store;
 mod workflow;
@@ -18,11 +20,15 @@ use clap::{
 pub(crate) use answers::{
     AnswerArgs, ApprovalsCommand, ApprovalsListArgs, ApprovalsShowArgs, QuestionArg, SignalArgs, ThenArgs,
 };
+pub(crate) use chaos::ChaosArgs;
 pub(crate) use run::{ResumeArgs, RunArgs, StartArgs, SubmitArgs};
 pub(crate) use runs::{
     CancelArgs, DeleteArgs, EventsArgs, ListArgs, RerunArgs, ResultArgs, RetryArgs, RunsCommand, ShowArgs, WatchArgs,
 };
-pub(crate) use store::{StoreCommand, StoreGcArgs, StoreStatusArgs};
+pub(crate) use serve::ServeArgs;
+pub(crate) use store::{
+    StoreBackupArgs, StoreCommand, StoreGcArgs, StoreMigrateArgs, StoreStatusArgs, StoreVerifyArgs,
+};
 pub(crate) use workflow::{
     ExplainArgs, GraphArgs, GraphFormat, InitArgs, ReportFormat, SchemaArgs, SchemaSubject, Template, ValidateArgs,
 };
@@ -40,6 +46,7 @@ use crate::config::LogFormat;
   segue run demo/workflow.yaml --rehearse          run it with the built-in model: no key, no cost
   segue validate workflow.yaml                     all problems at once, with line and cure
   segue resume --all                               go on with what a crash or Ctrl-C left
+  segue serve                                      carry out what others submit
   segue runs show @last                            what the newest run has come to")]
 pub(crate) struct Cli {
     /// What to do.
@@ -95,18 +102,31 @@ pub(crate) enum Top {
   segue run workflow.yaml --idempotency-key order-17   however often it is called: one run
   segue run support_triage                             a deployed workflow")]
     Run(RunArgs),
-    /// Record a run and return; `segue resume` carries it out
+    /// Record a run, print its id and return; `segue serve` carries it out
     #[command(before_help = "\
   segue submit workflow.yaml -i topic=tea
   segue submit support_triage --idempotency-key order-17
-  segue resume @last                                   carries it out")]
+  segue runs watch @last                               follow it, from any process")]
     Submit(SubmitArgs),
+    /// Carry out what is submitted, until told to leave; answer HTTP about it
+    #[command(before_help = "\
+  segue serve
+  segue serve --listen 127.0.0.1:0 --json              a free port, told on stdout
+  segue serve --drain 60                               on SIGTERM: a minute for what runs
+  segue serve --rehearse                               every model is the built-in one")]
+    Serve(ServeArgs),
     /// Take over runs whose process died or left, and see them to their end
     #[command(before_help = "\
   segue resume --all
   segue resume @last
   segue resume 0199a3f2                  the unique beginning of a run's id")]
     Resume(ResumeArgs),
+    /// Rehearse a workflow while its engine and workers are killed; say whether the promises hold
+    #[command(before_help = "\
+  segue chaos workflow.yaml                       a round for each moment of its run, at most 100
+  segue chaos workflow.yaml --kills 20 --json     for CI: exit code 0 only if every promise holds
+  segue chaos workflow.yaml -i topic=tea --answer 'paid={\"amount\": 20}'")]
+    Chaos(ChaosArgs),
     /// List, show, follow, cancel, repeat and delete runs
     #[command(
         subcommand,
@@ -232,6 +252,8 @@ impl Top {
         match self {
             Self::Run(args) => args.json,
             Self::Submit(args) => args.json,
+            Self::Serve(args) => args.json,
+            Self::Chaos(args) => args.json,
             Self::Explain(args) => args.json,
             Self::Approvals(command) => command.wants_json(),
             Self::Approve(args) | Self::Reject(args) => args.then.json,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod approvals;
+mod chaos;
 mod completions;
 mod config;
 mod deploy;
@@ -14,6 +15,7 @@ mod resume;
 mod run;
 mod runs;
 mod schema;
+mod serve;
 mod store;
 mod stuck;
 mod validate;
@@ -46,13 +48,19 @@ pub(crate) fn dispatch(cli: Cli) -> Outcome {
     if let Top::Config(ConfigCommand::Show(args)) = &cli.command {
         return config::show(args, &resolved);
     }
-    let settings = Settings::of(&resolved)?;
+    let mut settings = Settings::of(&resolved)?;
+    if matches!(cli.command, Top::Serve(_)) && settings.log_is_default {
+        // Nobody watches a terminal: what happens in runs is told by log lines.
+        settings.log = serve::LOG.to_owned();
+    }
     logs::start(&settings)?;
     match cli.command {
         Top::Validate(args) => in_runtime(validate::validate(args, settings)),
         Top::Graph(args) => in_runtime(graph::graph(args, settings)),
         Top::Run(args) => in_runtime(run::run(args, settings)),
         Top::Submit(args) => in_runtime(run::submit(args, settings)),
+        Top::Serve(args) => in_runtime(serve::serve(args, settings)),
+        Top::Chaos(args) => in_runtime(chaos::chaos(args, settings)),
         Top::Approvals(command) => in_runtime(approvals::approvals(command, settings)),
         Top::Approve(args) => in_runtime(answer::approve(args, settings)),
         Top::Reject(args) => in_runtime(answer::reject(args, settings)),

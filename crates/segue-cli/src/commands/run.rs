@@ -64,7 +64,7 @@ pub(super) async fn submit(args: SubmitArgs, settings: Settings) -> Outcome {
         return Err(Failure::usage("a run that is only recorded keeps no script: another process carries it out")
             .help("carry it out here: segue run … --rehearse SCRIPT; or leave the script out"));
     }
-    let ready = Ready::of(&args.start, false, &settings, args.json).await?;
+    let ready = Ready::of(&args.start, true, &settings, args.json).await?;
     let session = Session::start(settings, Purpose { quiet: args.json }).await?;
     let outcome = record(ready, &session, args.json).await;
     session.end().await;
@@ -82,7 +82,8 @@ struct Ready {
 }
 
 impl Ready {
-    async fn of(args: &StartArgs, is_replay: bool, settings: &Settings, json: bool) -> Outcome<Self> {
+    /// `elsewhere`: models are asked by somebody else, who may know providers that this process does not.
+    async fn of(args: &StartArgs, elsewhere: bool, settings: &Settings, json: bool) -> Outcome<Self> {
         let Some(workflow) = args.workflow() else {
             return Err(Failure::usage("no workflow is named").help("segue run workflow.yaml --rehearse"));
         };
@@ -99,7 +100,7 @@ impl Ready {
             Subject::Deployed(id, digits) => deployed(&id, digits, settings).await?,
         };
         let inputs = inputs::gather(&spec, args.inputs_file.as_deref(), &args.inputs)?;
-        if !args.is_rehearsal() && !is_replay {
+        if !args.is_rehearsal() && !elsewhere {
             wiring::needs_provider(&spec, Path::new(&base_dir), settings)?;
         }
         let start = StartRun {
@@ -170,9 +171,8 @@ async fn start_and_see(ready: Ready, session: &Session, signals: Signals, manner
     see_to_its_end(session, run_id, 0, true, signals, manner).await
 }
 
-/// Records a run: it is on disk, and whoever resumes carries it out.
+/// Records a run: it is on disk, and whoever serves carries it out.
 async fn record(ready: Ready, session: &Session, json: bool) -> Outcome {
-    ready.prepare(session).await?;
     let (workflow, start) = ready.keep(session).await?;
     let Started { run_id, is_new } = session.engine.submit(workflow, start).await.map_err(refused_start)?;
     if json {
@@ -180,7 +180,10 @@ async fn record(ready: Ready, session: &Session, json: bool) -> Outcome {
     } else {
         terminal::print(run_id.to_string());
         terminal::say(match is_new {
-            true => format!("recorded; carry it out with: segue resume {}", short(run_id)),
+            true => format!(
+                "recorded; an engine that serves this store carries it out (segue serve), or you do: segue resume {}",
+                short(run_id)
+            ),
             false => format!("the key was used before; see what has come of it: segue runs show {}", short(run_id)),
         });
     }

@@ -10,6 +10,7 @@ mod secrets;
 mod setting;
 
 use std::{
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -53,10 +54,16 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// How long a cancelled task may take to end by itself.
     pub(crate) grace: Duration,
+    /// How long the engine's runs are its own without a sign of life.
+    pub(crate) lease: Duration,
+    /// Where `serve` answers HTTP.
+    pub(crate) listen: SocketAddr,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Which log lines are written.
     pub(crate) log: String,
+    /// Has nobody said which log lines are written?
+    pub(crate) log_is_default: bool,
     /// Where the secrets are that workflows refer to.
     pub(crate) secrets: SecretSources,
     /// Who has models, and their limits and prices.
@@ -139,11 +146,31 @@ impl Settings {
             max_parallel_tasks: number("max_parallel_tasks")?.max(1.0) as usize,
             drain: Duration::from_secs_f64(number("drain_seconds")?),
             grace: Duration::from_secs_f64(number("grace_seconds")?),
+            lease: lease(number("lease_seconds")?).map_err(|why| bad("lease_seconds", why))?,
+            listen: listen(&text("listen")).map_err(|why| bad("listen", why))?,
             log_format: [LogFormat::Human, LogFormat::Json][choice("log_format", ["human", "json"])?],
             log: text("log"),
+            log_is_default: resolved.entry("log").origin == Origin::Default,
             secrets: resolved.secrets().clone(),
             models: resolved.models().clone(),
         })
+    }
+}
+
+/// A lease: long enough to be renewed in time, short enough that somebody waits for its end.
+pub(crate) fn lease(seconds: f64) -> Result<Duration, String> {
+    match seconds {
+        0.5..=3_600.0 => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("`{seconds}` is not between 0.5 and 3600 seconds")),
+    }
+}
+
+/// `ADDRESS:PORT`; `localhost` is 127.0.0.1.
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || format!("`{text}` is no address with a port; for example 127.0.0.1:7348, [::1]:7348 or localhost:0");
+    match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).map_err(|_| wrong()),
+        None => text.parse().map_err(|_| wrong()),
     }
 }
 

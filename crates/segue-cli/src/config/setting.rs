@@ -72,6 +72,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         about: "How long a cancelled or timed-out task may take to end by itself before its processes are killed.",
     },
     Setting {
+        key: "lease_seconds",
+        kind: Kind::Number,
+        default: "15",
+        about: "How long an engine's runs stay its own without a sign of life of it; renewed three times as often. Others take the runs over when it has ended.",
+    },
+    Setting {
+        key: "listen",
+        kind: Kind::Text,
+        default: "127.0.0.1:7348",
+        about: "Where `segue serve` answers HTTP: an address of this machine's own and a port; port 0 takes one that is free.",
+    },
+    Setting {
         key: "log_format",
         kind: Kind::Choice(&["human", "json"]),
         default: "human",
