@@ -95,6 +95,11 @@ text_id! {
     /// What names one attempt outside the kernel: `<run id>/<task id>@<attempt>`. Given by the scheduler.
     TaskRunId
 }
+text_id! {
+    /// A limit, with the value of its key where it has one: `/model:gpt-4o` of the configuration, `support/customer="acme"`
+    /// of the workflow `support`.
+    LimitKey
+}
 
 impl From<&NodeId> for TaskId {
     fn from(node: &NodeId) -> Self {
@@ -122,6 +127,24 @@ impl RunId {
     /// Reads the 16 bytes that [`RunId::as_bytes`] gave.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The first and the last id whose text (hyphenated, lower case) starts with `prefix`; none if no id's text does.
+    pub fn with_prefix(prefix: &str) -> Option<(Self, Self)> {
+        const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+        let fits = prefix.len() <= 36
+            && prefix.bytes().enumerate().all(|(at, byte)| {
+                if HYPHENS.contains(&at) { byte == b'-' } else { matches!(byte, b'0'..=b'9' | b'a'..=b'f') }
+            });
+        if !fits {
+            return None;
+        }
+        let fill = |digit: char| {
+            let digits: String =
+                prefix.chars().filter(|c| *c != '-').chain(std::iter::repeat(digit)).take(32).collect();
+            u128::from_str_radix(&digits, 16).ok().map(|id| Self::from_bytes(id.to_be_bytes()))
+        };
+        Some((fill('0')?, fill('f')?))
     }
 }
 

@@ -34,6 +34,7 @@ mod garbage;
 mod inbox;
 mod journal;
 mod leases;
+mod limits;
 mod lists;
 mod log;
 mod open;

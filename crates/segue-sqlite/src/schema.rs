@@ -11,11 +11,12 @@ use crate::failure::Failure;
 const APPLICATION_ID: i64 = 0x5345_4755;
 
 /// Migration `n` leads from schema `n - 1` to schema `n`. Never changed once released; only added to.
-pub(crate) const MIGRATIONS: [&str; 4] = [
+pub(crate) const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/0001_runs.sql"),
     include_str!("../migrations/0002_keeping.sql"),
     include_str!("../migrations/0003_models.sql"),
     include_str!("../migrations/0004_lease_clock.sql"),
+    include_str!("../migrations/0005_limits.sql"),
 ];
 
 /// Is there nothing in the file yet?

@@ -11,7 +11,7 @@ use futures_core::stream::BoxStream;
 use rusqlite::Connection;
 use segue_core::{
     event::Event,
-    ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
+    ids::{ContentHash, EngineId, LimitKey, RunId, TaskId, WorkflowId},
     outcome::{TaskResult, Usage},
     payload::BlobRef,
     ports::{
@@ -50,13 +50,14 @@ const SWEPT_BYTES: usize = 64 * 1024;
 /// Dropping it waits until everything queued is answered and the file is closed.
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
-    options: SqliteOptions,
+    pub(crate) path: PathBuf,
+    pub(crate) options: SqliteOptions,
     counters: Arc<Counters>,
     // The order of closing: the writer's connection is the last, so that it leaves a file with an empty log.
-    watch: Watch,
-    readers: Readers,
-    writer: Writer,
+    watch: Watch<RunId>,
+    pub(crate) limit_watch: Watch<LimitKey>,
+    pub(crate) readers: Readers,
+    pub(crate) writer: Writer,
 }
 
 impl SqliteStore {
@@ -80,7 +81,8 @@ impl SqliteStore {
         Ok(Self {
             path: path.to_owned(),
             counters,
-            watch: Watch::new(),
+            watch: Watch::requests(),
+            limit_watch: Watch::limits(),
             readers: Readers::start(path, &options)?,
             writer: Writer::start(setup)?,
             options,

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use segue_core::ports::{CheckpointStore, ModelJournal, RunStore};
+use segue_core::ports::{CheckpointStore, LimitStore, ModelJournal, RunStore};
 use segue_sqlite::{SqliteOptions, SqliteStore};
-use segue_testkit::conformance::{checkpoints::Threads, model_journal::Calls, run_store::Database};
+use segue_testkit::conformance::{
+    checkpoints::Threads, limit_store::Limited, model_journal::Calls, run_store::Database,
+};
 use tempfile::TempDir;
 
 struct File(TempDir);
@@ -30,6 +32,14 @@ impl Calls for File {
     }
 }
 
+impl Limited for File {
+    fn open(&self) -> (Arc<dyn RunStore>, Arc<dyn LimitStore>) {
+        let store = SqliteStore::open(&self.0.path().join("segue.db"), SqliteOptions::default()).unwrap();
+        let store = Arc::new(store);
+        (store.clone(), store)
+    }
+}
+
 fn fresh() -> File {
     File(tempfile::tempdir().unwrap())
 }
@@ -46,4 +56,10 @@ mod model_journal {
     use super::fresh;
 
     segue_testkit::model_journal_suite!(fresh);
+}
+
+mod limits {
+    use super::fresh;
+
+    segue_testkit::limit_store_suite!(fresh);
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use segue_core::{
     memory::{MemoryBus, MemoryStore},
-    ports::{CheckpointStore, EventBus, ModelJournal, RunStore},
+    ports::{CheckpointStore, EventBus, LimitStore, ModelJournal, RunStore},
 };
-use segue_testkit::conformance::{checkpoints::Threads, model_journal::Calls, now, run_store::Database};
+use segue_testkit::conformance::{
+    checkpoints::Threads, limit_store::Limited, model_journal::Calls, now, run_store::Database,
+};
 
 struct Memory(MemoryStore);
 
@@ -24,6 +26,12 @@ impl Threads for Memory {
 
 impl Calls for Memory {
     fn open(&self) -> (Arc<dyn RunStore>, Arc<dyn ModelJournal>) {
+        (Arc::new(self.0.clone()), Arc::new(self.0.clone()))
+    }
+}
+
+impl Limited for Memory {
+    fn open(&self) -> (Arc<dyn RunStore>, Arc<dyn LimitStore>) {
         (Arc::new(self.0.clone()), Arc::new(self.0.clone()))
     }
 }
@@ -47,6 +55,12 @@ mod store {
         use super::fresh;
 
         segue_testkit::model_journal_suite!(fresh);
+    }
+
+    mod limits {
+        use super::fresh;
+
+        segue_testkit::limit_store_suite!(fresh);
     }
 }
 

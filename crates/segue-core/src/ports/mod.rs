@@ -6,6 +6,7 @@ mod bus;
 mod checkpoints;
 mod context;
 mod journal;
+mod limits;
 mod metrics;
 mod models;
 mod orchestrator;
@@ -13,12 +14,16 @@ mod rows;
 mod scheduler;
 mod secrets;
 mod store;
+mod upkeep;
 
 pub use adapter::{Adapter, Budget, BudgetScope, CancelSignal, Invocation, Progress, ProgressSink};
 pub use bus::{BusError, EventBus, EventStream, Topic};
 pub use checkpoints::{Checkpoint, CheckpointFilter, CheckpointStore, CheckpointWrites, Typed, Write};
 pub use context::ExecutionContext;
 pub use journal::{CallKey, ModelJournal, RecordedCall};
+pub use limits::{
+    Acquire, Admission, Bounds, Charge, Freed, LimitAsk, LimitRequest, LimitStore, LimitView, LimitWait, WaitReason,
+};
 pub use metrics::MetricsCollector;
 pub use models::{ModelAccess, ModelDoor};
 pub use orchestrator::{Orchestrator, OrchestratorError, StartRun, Started};
@@ -28,4 +33,7 @@ pub use secrets::Secrets;
 pub use store::{
     ClaimRequest, Commit, Created, EngineRecord, Lease, NewRun, OwnerProof, Request, RequestId, RequestKind, RunStore,
     StoreError,
+};
+pub use upkeep::{
+    Copied, Count, EngineStatus, Finding, FindingKind, Findings, SchemaVersion, StoreStatus, StoreUpkeep,
 };

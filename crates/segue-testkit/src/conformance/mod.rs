@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod checkpoints;
 pub mod event_bus;
+pub mod limit_store;
 pub mod model_journal;
 pub mod question;
 pub mod run_store;

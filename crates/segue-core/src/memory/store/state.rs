@@ -7,7 +7,7 @@ use std::{
 
 use futures_channel::mpsc;
 
-use super::{MemoryStats, blobs::Blobs, checkpoints::Checkpoints};
+use super::{MemoryStats, blobs::Blobs, checkpoints::Checkpoints, limits::Limits};
 use crate::{
     event::{Event, EventKind},
     ids::{ContentHash, EngineId, RunId, TaskId, WorkflowId},
@@ -36,6 +36,7 @@ pub(super) struct State {
     waiting: BTreeSet<(Timestamp, RunId, usize)>,
     pub(super) calls: BTreeMap<CallKey, RecordedCall>,
     pub(super) checkpoints: Checkpoints,
+    pub(super) limits: Limits,
     pub(super) engines: BTreeMap<EngineId, (OwnerProof, Timestamp)>,
     pub(super) last_request: i64,
     pub(super) signals: Vec<mpsc::Sender<RunId>>,
