@@ -1,20 +1,20 @@
 //! One attempt, from its order to the certain end of everything it started.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod body;
+mod messages;
+
+use std::{sync::Arc, time::Duration};
 
 use segue_core::{
-    outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
-    payload::Payload,
-    ports::{Invocation, Progress},
-    question::Question,
+    outcome::{ErrorKind, Loss, TaskOutcome, Usage},
+    ports::Invocation,
 };
-use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
+use self::body::{Belongings, Body};
 use super::{
     AttemptOrder, PoolOptions,
     calls::Calls,
@@ -24,18 +24,14 @@ use super::{
     zygote::{Notice, Zygote},
 };
 use crate::{
-    contain::{Family, InnerMark, end_off_thread},
-    protocol::{AttemptError, FromAttempt, Mode, Opening, Place, Spawn, Start, ToAttempt},
+    contain::end_off_thread,
+    protocol::{FromAttempt, Mode, Opening, Spawn, Start, ToAttempt},
 };
 
 /// How long an attempt that has answered may take to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 /// What an attempt that is over may still have in its socket is read for so long.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
-/// Pieces of progress that an attempt may send; the worker stops itself long before.
-const PROGRESS_MAX: u32 = 20_000;
-/// Pieces of models' answers that an attempt may send.
-const CHUNKS_MAX: u32 = 200_000;
 /// No alarm: what would raise it is watched by somebody else.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
@@ -88,24 +84,6 @@ enum Gone {
     WithZygote(String),
 }
 
-/// What an attempt is made of.
-enum Body {
-    /// Its own process.
-    Process {
-        /// Before the zygote has told the process's number.
-        mark: Option<InnerMark>,
-        family: Option<Family>,
-    },
-    /// A task in its host's loop. The host's supervisor watches over the loop.
-    Guest,
-}
-
-/// What an attempt that is a process has of its own.
-struct Belongings {
-    folder: TempDir,
-    streams: Streams,
-}
-
 /// Has an attempt begun and sees it to its end.
 pub(super) async fn run(
     zygote: &Arc<Zygote>,
@@ -143,30 +121,6 @@ pub(super) async fn run(
         let _ = tokio::task::spawn_blocking(move || drop(belongings)).await;
     }
     Ok(outcome)
-}
-
-impl Belongings {
-    fn make(door: &Door) -> std::io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("attempt-").tempdir_in(door.folder())?;
-        let streams = Streams::open(folder.path())?;
-        Ok(Self { folder, streams })
-    }
-
-    fn place(&self, order: &AttemptOrder) -> std::io::Result<Place> {
-        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
-        let mut env = order.env.clone();
-        // Frameworks leave lock files where temporary files go.
-        let temporary = self.folder.path().join("tmp");
-        std::fs::create_dir(&temporary)?;
-        env.entry("TMPDIR".to_owned()).or_insert_with(|| Some(text(&temporary)));
-        if let Some(variable) = order.storage_variable {
-            let storage = self.folder.path().join("storage");
-            std::fs::create_dir(&storage)?;
-            env.insert(variable.to_owned(), Some(text(&storage)));
-        }
-        let (stdout, stderr) = self.streams.paths();
-        Ok(Place { env, cwd: text(&order.cwd), stdout: text(stdout), stderr: text(stderr) })
-    }
 }
 
 impl<'a> Attempt<'a> {
@@ -333,107 +287,6 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn take(&mut self, message: Result<Option<FromAttempt>, WireError>) {
-        let message = match message {
-            Ok(Some(message)) => message,
-            Ok(None) | Err(WireError::Broken(_)) => {
-                self.incoming = None;
-                if matches!(self.stage, Stage::Working) {
-                    // It leaves without an answer, or has closed its connection and stays.
-                    self.enter(Stage::Leaving, LAST_WORDS_MAX);
-                }
-                return;
-            }
-            Err(error) => {
-                self.incoming = None;
-                return self.broken(error.to_string());
-            }
-        };
-        if matches!(self.stage, Stage::Working) {
-            self.alarm = Instant::now() + self.silence_max();
-        }
-        if self.answer.is_some() {
-            // After its answer it has nothing to say.
-            return;
-        }
-        match message {
-            FromAttempt::Event { kind, mut data, .. } => {
-                let name = if kind.starts_with("model_call_") { "model.call" } else { "task.progress" };
-                data.insert("kind".to_owned(), Value::String(kind));
-                self.emit(name, Value::Object(data));
-            }
-            FromAttempt::Log { level, line, stream } => {
-                let stream = stream.as_deref().unwrap_or("worker");
-                self.emit("task.log", json!({ "stream": stream, "level": level, "line": line }));
-            }
-            FromAttempt::Chunk(data) => self.chunk(data),
-            FromAttempt::Rpc(rpc) => {
-                if let Err(fault) = self.calls.take(rpc) {
-                    self.broken(fault);
-                }
-            }
-            FromAttempt::Heartbeat { usage, rss_bytes } => {
-                self.usage = usage;
-                if rss_bytes > self.options.attempt_bytes_max {
-                    self.too_large(rss_bytes);
-                }
-            }
-            FromAttempt::Result { output, usage, warnings } => {
-                self.answer(TaskOutcome::Succeeded { output: Payload::new(output), usage, warnings });
-            }
-            FromAttempt::Waiting { question, .. } if !is_sound(&question) => {
-                self.broken("its question has no items, or two with the same id".to_owned());
-            }
-            FromAttempt::Waiting { question, usage } => self.answer(TaskOutcome::Waiting { question, usage }),
-            FromAttempt::Error(error) => self.answer(failed(error)),
-            FromAttempt::Cancelled { usage } if self.is_cancelled => self.answer(TaskOutcome::Cancelled { usage }),
-            FromAttempt::Cancelled { usage } => {
-                let error = TaskError::new(ErrorKind::Cancelled, "it cancelled itself");
-                self.answer(TaskOutcome::Failed { error, usage });
-            }
-            FromAttempt::Started | FromAttempt::Pong { .. } | FromAttempt::Unknown => {}
-        }
-    }
-
-    fn answer(&mut self, outcome: TaskOutcome) {
-        self.answer = Some(outcome);
-        if let Some(outbox) = &self.outbox {
-            let _ = outbox.send(&ToAttempt::Ack);
-        }
-        if matches!(self.stage, Stage::Connecting | Stage::Working | Stage::Leaving) {
-            self.enter(Stage::Leaving, LEAVE_WITHIN);
-        }
-    }
-
-    fn emit(&mut self, name: &'static str, data: Value) {
-        self.progress += 1;
-        if self.progress <= PROGRESS_MAX {
-            self.invocation.progress.emit(Progress { name, data });
-        } else if self.progress == PROGRESS_MAX + 1 {
-            let line = "[it sends too much progress; no more of it is shown]";
-            self.invocation
-                .progress
-                .emit(Progress { name: "task.log", data: json!({ "stream": "worker", "line": line }) });
-        }
-    }
-
-    /// Tokens are worth something only while they are new: what is not wanted now is dropped.
-    fn chunk(&mut self, data: serde_json::Map<String, Value>) {
-        self.chunks += 1;
-        if self.chunks <= CHUNKS_MAX {
-            self.invocation.progress.emit(Progress { name: "task.token", data: Value::Object(data) });
-        }
-    }
-
-    /// It goes before it takes its neighbours with it.
-    fn too_large(&mut self, bytes: u64) {
-        let [has, may] = [bytes, self.options.attempt_bytes_max].map(|bytes| bytes >> 20);
-        self.fault.get_or_insert(format!("it had {has} MiB in memory, and an attempt may have {may} MiB"));
-        if matches!(self.stage, Stage::Working) {
-            self.enter(Stage::Leaving, Duration::ZERO);
-        }
-    }
-
     /// It broke the protocol: it can be trusted with nothing.
     fn broken(&mut self, fault: String) {
         self.fault.get_or_insert(format!("it broke the protocol: {fault}"));
@@ -522,37 +375,14 @@ impl Drop for Attempt<'_> {
     }
 }
 
-async fn next(incoming: &mut Option<Incoming>) -> Result<Option<FromAttempt>, WireError> {
-    match incoming {
-        Some(incoming) => incoming.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn is_sound(question: &Question) -> bool {
-    let ids: BTreeSet<&str> = question.items.iter().map(|item| item.id.as_str()).collect();
-    !ids.is_empty() && ids.len() == question.items.len()
-}
-
 /// What an attempt is to do does not fit into a message.
 fn invalid(error: &std::io::Error) -> TaskOutcome {
     TaskOutcome::failure(ErrorKind::InvalidInput, format!("the inputs cannot be handed to the worker: {error}"))
 }
 
-fn failed(error: AttemptError) -> TaskOutcome {
-    // A kind of a later version is at least an error.
-    let kind = ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == error.kind).unwrap_or(ErrorKind::User);
-    let mut detail = json!({ "chain": error.chain });
-    if let Some(trace) = error.trace {
-        detail["trace"] = Value::String(trace);
+async fn next(incoming: &mut Option<Incoming>) -> Result<Option<FromAttempt>, WireError> {
+    match incoming {
+        Some(incoming) => incoming.next().await,
+        None => std::future::pending().await,
     }
-    if !error.warnings.is_empty() {
-        detail["warnings"] = json!(error.warnings);
-    }
-    let mut failure = TaskError::new(kind, error.message).with_detail(detail);
-    failure.retryable = error.retryable;
-    if let Some(pause) = error.retry_after_ms {
-        failure = failure.with_retry_after(Duration::from_millis(pause));
-    }
-    TaskOutcome::Failed { error: failure, usage: error.usage }
 }

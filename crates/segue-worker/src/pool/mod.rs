@@ -175,6 +175,26 @@ fn memory_of_the_machine() -> u64 {
     kib.map_or(u64::MAX, |kib| kib.saturating_mul(1024))
 }
 
+/// The worker processes of a pool, by what they do. Those that carry one attempt each are their zygotes' and not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Workers {
+    /// They import their framework.
+    pub starting: usize,
+    /// They could take an attempt, and have none.
+    pub idle: usize,
+    /// They have attempts.
+    pub busy: usize,
+    /// They take no more attempts.
+    pub leaving: usize,
+}
+
+impl Workers {
+    /// Their numbers, each with its state's name.
+    pub const fn by_state(self) -> [(&'static str, usize); 4] {
+        [("starting", self.starting), ("idle", self.idle), ("busy", self.busy), ("leaving", self.leaving)]
+    }
+}
+
 /// The pool. Starts nothing before it is needed.
 pub struct Pool {
     shared: Arc<Shared>,
@@ -268,6 +288,16 @@ impl Pool {
             Err(TaskOutcome::Lost { message, .. }) => Err(TaskError::new(ErrorKind::WorkerLost, message)),
             Err(_) => unreachable!("a zygote fails or is lost, nothing else"),
         }
+    }
+
+    /// What its workers do at this moment.
+    pub fn workers(&self) -> Workers {
+        let mut workers = Workers::default();
+        let seats = lock(&self.shared.seats);
+        for zygote in seats.values().flat_map(|seat| seat.leaving.iter().chain(&seat.current)) {
+            zygote.count(&mut workers);
+        }
+        workers
     }
 
     /// Ends every process, and removes the socket and its folder. Attempts that run are lost. To be called once; further

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PoolOptions, ZygoteSpec,
+    PoolOptions, Workers, ZygoteSpec,
     door::{Door, random_token},
     lock,
     supervisor::Supervisor,
@@ -276,6 +276,19 @@ impl Zygote {
         let _ = self.outbox.set(outbox);
         lock(&self.live).used_at = Instant::now();
         self.state.send_replace(State::Ready);
+    }
+
+    /// Adds itself to the number of those that do what it does now. One that is over is none.
+    pub(super) fn count(&self, workers: &mut Workers) {
+        // Both are never held at once here: who lets it leave holds the attempts, and then changes the state.
+        let state = self.state.borrow().clone();
+        match state {
+            State::Starting => workers.starting += 1,
+            State::Ready if lock(&self.live).attempts.is_empty() => workers.idle += 1,
+            State::Ready => workers.busy += 1,
+            State::Leaving => workers.leaving += 1,
+            State::Over(_) => {}
+        }
     }
 
     pub(super) fn load(&self) -> Load {

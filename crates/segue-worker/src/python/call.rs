@@ -13,7 +13,10 @@ use segue_core::{
 use serde_json::{Map, Value, json};
 
 use super::{Hints, Runtime, RuntimeOptions, Work};
-use crate::environment::{Explanation, Framework};
+use crate::{
+    environment::{Explanation, Framework},
+    pool::Workers,
+};
 
 /// A function.
 pub const CALL: &str = "python.call";
@@ -45,6 +48,11 @@ impl PythonAdapter {
     /// Which Python a workflow in this folder would get, and why.
     pub async fn explain(&self, base_dir: Option<&Path>) -> Explanation {
         self.runtime.explain(base_dir).await
+    }
+
+    /// What its worker processes do at this moment.
+    pub fn workers(&self) -> Workers {
+        self.runtime.workers()
     }
 
     async fn carry_out(&self, invocation: &Invocation) -> Result<TaskOutcome, TaskError> {

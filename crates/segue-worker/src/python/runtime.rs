@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{Hints, Isolation};
 use crate::{
     environment::{EnvironmentError, Environments, Explanation, Framework, OnProgress, Wanted},
-    pool::{AttemptOrder, Mode, Pool, PoolOptions, ZygoteSpec},
+    pool::{AttemptOrder, Mode, Pool, PoolOptions, Workers, ZygoteSpec},
     protocol::{Provider, Start, ZygoteHello},
 };
 
@@ -229,6 +229,11 @@ impl Runtime {
     pub async fn probe(&self, base_dir: Option<&Path>) -> Result<ZygoteHello, TaskError> {
         let wanted = Wanted { base_dir: base_dir.map(Path::to_owned), ..Wanted::default() };
         self.pool.probe(&self.zygote(&wanted).await?).await
+    }
+
+    /// What its worker processes do at this moment.
+    pub fn workers(&self) -> Workers {
+        self.pool.workers()
     }
 
     /// Ends every process.
