@@ -86,6 +86,26 @@ pub(crate) fn find(db: &Connection, key: &CallKey) -> Result<Option<RecordedCall
     Ok(Some(RecordedCall { key: key.clone(), attempt, model, content_type, body, usage }))
 }
 
+/// Whose calls are not what was recorded, in a run.
+pub(crate) fn damaged_in(db: &Connection, run_no: i64) -> Result<Vec<String>, Failure> {
+    const SQL: &str = "SELECT call, attempt, model, content_type, usage, sum, body, effect_key FROM model_calls \
+         WHERE place >= ?1 AND place < ?2";
+    let mut query = db.prepare_cached(SQL)?;
+    let mut rows = query.query([log::place(run_no, 0), log::place(run_no + 1, 0)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |at: usize| -> Result<String, Failure> {
+            Ok(String::from_utf8_lossy(encode::bytes(row.get_ref(at)?)).into_owned())
+        };
+        let (model, content_type, usage) = (text(2)?, text(3)?, text(4)?);
+        let (name, body) = (encode::hash(row.get_ref(0)?), encode::bytes(row.get_ref(6)?));
+        if row.get::<_, i64>(5)? != checksum(name, row.get(1)?, [&model, &content_type, &usage], body) {
+            found.push(text(7)?);
+        }
+    }
+    Ok(found)
+}
+
 /// What an attempt's calls have consumed.
 pub(crate) fn usage(db: &Connection, run: RunId, effect_key: &str, attempt: u32) -> Result<Usage, Failure> {
     const SQL: &str = "SELECT usage FROM model_calls JOIN runs ON runs.run_no = model_calls.run_no \

@@ -20,8 +20,13 @@ pub(crate) const fn place(run_no: i64, seq: u64) -> i64 {
     (run_no << SEQ_BITS) | seq as i64
 }
 
-const fn seq_of(place: i64) -> u64 {
+pub(crate) const fn seq_of(place: i64) -> u64 {
     (place & ((1 << SEQ_BITS) - 1)) as u64
+}
+
+/// The number of the run whose row lies there.
+pub(crate) const fn run_of(place: i64) -> i64 {
+    place >> SEQ_BITS
 }
 
 /// The chain before a run's first event: bound to the run, so that no log can stand in for another.

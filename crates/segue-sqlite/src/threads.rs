@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 use segue_core::{
-    ids::ContentHash,
+    ids::{ContentHash, RunId},
     ports::{Checkpoint, CheckpointFilter, CheckpointWrites, Typed, Write},
 };
 use serde_json::{Map, Value};
@@ -139,6 +139,22 @@ fn with_writes(db: &Connection, mut state: Checkpoint) -> Result<Checkpoint, Fai
         state.writes.push(write);
     }
     Ok(state)
+}
+
+/// The threads of a run that hold something which is not what was written.
+pub(crate) fn damaged_in(db: &Connection, run: RunId) -> Result<Vec<String>, Failure> {
+    let mut query = db.prepare_cached(&format!("{STATE} WHERE thread >= ?1 AND thread < ?2"))?;
+    let mut rows = query.query([format!("{run}/"), format!("{run}0")])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let thread = String::from_utf8_lossy(encode::bytes(row.get_ref(0)?)).into_owned();
+        match read(row).and_then(|state| with_writes(db, state)) {
+            Ok(_) => {}
+            Err(Failure::Refused(_)) => found.push(thread),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(found)
 }
 
 /// Forgets everything of a thread.

@@ -76,6 +76,12 @@ pub(crate) fn read(db: &Connection, blob: BlobRef) -> Result<Vec<u8>, Failure> {
     Ok(body)
 }
 
+/// The length of a value that is kept.
+pub(crate) fn length(db: &Connection, hash: ContentHash) -> Result<Option<u64>, Failure> {
+    const SQL: &str = "SELECT octet_length(body) FROM blobs WHERE hash = ?1";
+    Ok(db.prepare_cached(SQL)?.query_row([hash.as_bytes()], |row| row.get(0)).optional()?)
+}
+
 /// Gives a large value its content. `what` names it in the error.
 pub(crate) fn load(db: &Connection, payload: &mut Payload, what: &dyn Fn() -> String) -> Result<(), Failure> {
     let Some(blob) = payload.blob() else { return Ok(()) };

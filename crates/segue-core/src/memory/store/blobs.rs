@@ -25,6 +25,10 @@ struct Blob {
 }
 
 impl Blobs {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn get(&self, blob: BlobRef) -> Result<&[u8], StoreError> {
         self.0.get(&blob.hash).map(|kept| &*kept.json).ok_or_else(|| missing(blob))
     }
