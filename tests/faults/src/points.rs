@@ -1,0 +1,181 @@
+//! The moments at which something goes wrong: every n-th call of the chosen system calls, in every phase of a workload.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{
+    case::Case,
+    checks::Judge,
+    strace::{self, Injection},
+    workload::Workload,
+};
+
+/// The system calls at which the program is killed: those with which it changes something outside itself (files, pipes,
+/// processes, sockets), and `epoll_wait`, which marks the turns of the event loop. Left out is what happens in between
+/// and changes nothing (`read`, `mmap`, `futex`, `getpid`, …): to be killed there is to be killed before the next call
+/// that counts.
+pub const KILLED_AT: [&str; 19] = [
+    "fsync",
+    "fdatasync",
+    "pwrite64",
+    "write",
+    "writev",
+    "ftruncate",
+    "openat",
+    "close",
+    "unlink",
+    "mkdir",
+    "clone",
+    "clone3",
+    "socket",
+    "sendto",
+    "sendmsg",
+    "recvfrom",
+    "kill",
+    "epoll_wait",
+    "exit_group",
+];
+
+/// The system calls that fail, how, and how many times in a row; none: for ever.
+pub const FAILING: [(&str, &str, Option<u32>); 17] = [
+    ("fsync", "EIO", Some(1)),
+    ("fsync", "ENOSPC", Some(1)),
+    ("fdatasync", "EIO", Some(1)),
+    ("pwrite64", "ENOSPC", Some(1)),
+    ("pwrite64", "ENOSPC", Some(4)),
+    ("pwrite64", "ENOSPC", None),
+    ("pwrite64", "EIO", Some(1)),
+    ("pwrite64", "EINTR", Some(1)),
+    ("write", "ENOSPC", Some(1)),
+    ("write", "EINTR", Some(1)),
+    ("ftruncate", "ENOSPC", Some(1)),
+    ("openat", "EMFILE", Some(1)),
+    ("openat", "EMFILE", Some(20)),
+    ("socket", "EMFILE", Some(1)),
+    ("clone", "EAGAIN", Some(1)),
+    ("clone3", "EAGAIN", Some(1)),
+    ("epoll_wait", "EINTR", Some(1)),
+];
+
+/// What goes wrong at a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The program is killed.
+    Kill,
+    /// The call fails.
+    Fail {
+        /// How.
+        errno: &'static str,
+        /// How many times; none: from then on.
+        times: Option<u32>,
+    },
+}
+
+/// Which command it goes wrong in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// `segue run`, in a folder without a store.
+    First,
+    /// `segue run`.
+    Run,
+    /// `segue submit`.
+    Submit,
+    /// `segue resume --all`, after `segue run` was killed half-way.
+    Recovery,
+    /// `segue runs cancel`.
+    Cancel,
+}
+
+/// A moment, and what goes wrong then.
+#[derive(Debug, Clone)]
+pub struct Point<'a> {
+    /// What runs.
+    pub workload: &'a Workload,
+    /// Which command.
+    pub phase: Phase,
+    /// Which system call.
+    pub call: String,
+    /// A thread's n-th.
+    pub n: u32,
+    /// What goes wrong.
+    pub fault: Fault,
+    /// How often the workload's run makes a commit durable: where half-way is.
+    pub commits: u32,
+}
+
+impl Point<'_> {
+    /// For strace.
+    pub fn injection(&self) -> Injection {
+        let (call, n) = (self.call.clone(), self.n);
+        match self.fault {
+            Fault::Kill => Injection::Kill { call, n },
+            Fault::Fail { errno, times } => Injection::Fail { call, errno: errno.to_owned(), from: n, times },
+        }
+    }
+
+    /// What it belongs to in a report.
+    pub fn group(&self) -> String {
+        let (workload, phase, call) = (self.workload.name, self.phase, &self.call);
+        match self.fault {
+            Fault::Kill => format!("{workload} {phase:?} {call}"),
+            Fault::Fail { errno, times: Some(times) } => format!("{workload} {phase:?} {call} {errno} x{times}"),
+            Fault::Fail { errno, times: None } => format!("{workload} {phase:?} {call} {errno} on and on"),
+        }
+    }
+}
+
+impl fmt::Display for Point<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.group(), self.n)
+    }
+}
+
+/// Every kill of a workload, by phase and call.
+pub fn kills(workload: &Workload) -> Vec<Vec<Point<'_>>> {
+    of(workload, &phases(workload), &|call| if KILLED_AT.contains(&call) { vec![Fault::Kill] } else { Vec::new() })
+}
+
+/// Every failing call of a workload, by phase, call and error.
+pub fn failures(workload: &Workload) -> Vec<Vec<Point<'_>>> {
+    let faults = |call: &str| {
+        let its = FAILING.iter().filter(|(failing, ..)| *failing == call);
+        its.map(|&(_, errno, times)| Fault::Fail { errno, times }).collect()
+    };
+    let mut phases = phases(workload);
+    phases.retain(|phase| *phase != Phase::Cancel);
+    of(workload, &phases, &faults)
+}
+
+fn phases(workload: &Workload) -> Vec<Phase> {
+    let mut phases = vec![Phase::Run, Phase::Recovery];
+    if workload.name == "linear" {
+        phases.extend([Phase::First, Phase::Submit]);
+    }
+    if workload.cancel_at.is_some() {
+        phases.push(Phase::Cancel);
+    }
+    phases
+}
+
+fn of<'a>(workload: &'a Workload, phases: &[Phase], faults: &dyn Fn(&str) -> Vec<Fault>) -> Vec<Vec<Point<'a>>> {
+    let of_run = count(workload, Phase::Run, 0);
+    let commits = of_run.get("fsync").or(of_run.get("fdatasync")).copied().unwrap_or_default();
+    assert!(commits > 0, "a run of `{}` makes nothing durable: {of_run:?}", workload.name);
+    let mut groups = Vec::new();
+    for &phase in phases {
+        let counts = if phase == Phase::Run { of_run.clone() } else { count(workload, phase, commits) };
+        for (call, most) in counts {
+            for fault in faults(&call) {
+                let point = |n| Point { workload, phase, call: call.clone(), n, fault, commits };
+                groups.push((1..=most).map(point).collect());
+            }
+        }
+    }
+    groups
+}
+
+/// How often a thread makes each call in a phase of a workload that nothing disturbs.
+fn count(workload: &Workload, phase: Phase, commits: u32) -> BTreeMap<String, u32> {
+    let point = Point { workload, phase, call: String::new(), n: 0, fault: Fault::Kill, commits };
+    let case = Case::new(&point, None);
+    strace::count(case.place(), &KILLED_AT, |watch| case.disturbed(watch, &mut Judge::new(workload)))
+}
