@@ -20,7 +20,7 @@ pub enum Topic {
 pub type EventStream = Pin<Box<dyn Stream<Item = Envelope> + Send>>;
 
 /// The bus cannot be reached. Runs go on without it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the event bus is unavailable: {0}")]
 pub struct BusError(pub String);
 
