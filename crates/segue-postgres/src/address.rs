@@ -38,7 +38,9 @@ impl Address {
     pub(crate) fn parse(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let shown = shown(url);
         let wrong = |how: &str| {
-            StoreError::Broken(format!("{shown} is no address of a PostgreSQL database: {how}; write postgres://USER@HOST:PORT/DATABASE"))
+            StoreError::Broken(format!(
+                "{shown} is no address of a PostgreSQL database: {how}; write postgres://USER@HOST:PORT/DATABASE"
+            ))
         };
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(wrong("it does not start with postgres://"));
@@ -47,6 +49,9 @@ impl Address {
         let mut config = Config::from_str(&rest).map_err(|error| wrong(&error.to_string()))?;
         if config.get_hosts().is_empty() {
             return Err(wrong("it names no host"));
+        }
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(wrong("a password with an @ in it is written with %40"));
         }
         if let (None, Some(password)) = (config.get_password(), &options.password) {
             config.password(password);
@@ -66,7 +71,7 @@ impl Address {
 }
 
 /// The URL without its password.
-pub(crate) fn shown(url: &str) -> String {
+pub fn shown(url: &str) -> String {
     // Everything up to the last `@` before the path may belong to the name and the password.
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let (authority, tail) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
@@ -83,7 +88,8 @@ pub(crate) fn shown(url: &str) -> String {
         None => authority.to_owned(),
     };
     let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
-    let query: Vec<&str> = query.iter().flat_map(|query| query.split('&')).filter(|pair| !pair.starts_with("password")).collect();
+    let query: Vec<&str> =
+        query.iter().flat_map(|query| query.split('&')).filter(|pair| !pair.starts_with("password")).collect();
     let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
     format!("{scheme}://{authority}{path}{query}")
 }
@@ -199,7 +205,10 @@ mod tests {
             ("postgres://me@localhost,db.example/segue", Tls::System),
             ("postgres://me@db.example/segue?sslmode=disable", Tls::Off),
             ("postgres://me@localhost/segue?sslmode=verify-full", Tls::System),
-            ("postgres://me@db/segue?sslmode=require&sslrootcert=%2Fetc%2Fca.pem", Tls::Authorities("/etc/ca.pem".into())),
+            (
+                "postgres://me@db/segue?sslmode=require&sslrootcert=%2Fetc%2Fca.pem",
+                Tls::Authorities("/etc/ca.pem".into()),
+            ),
         ] {
             assert_eq!(parse(url).unwrap().tls, tls, "{url}");
         }
@@ -209,8 +218,13 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_told() {
-        for url in ["mysql://me@db/segue", "postgres:///segue", "postgres://me@db:port/segue", "postgres://me@db/s?colour=red"] {
-            assert!(matches!(parse(url), Err(StoreError::Broken(text)) if text.contains("postgres://USER@HOST")), "{url}");
+        for url in
+            ["mysql://me@db/segue", "postgres:///segue", "postgres://me@db:port/segue", "postgres://me@db/s?colour=red"]
+        {
+            assert!(
+                matches!(parse(url), Err(StoreError::Broken(text)) if text.contains("postgres://USER@HOST")),
+                "{url}"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{error::Error as _, fmt, io};
 
 use deadpool_postgres::{HookError, PoolError};
-use segue_core::ports::StoreError;
+use segue_core::{ports::StoreError, seal::Damage};
 use tokio_postgres::{
     Error,
     error::{DbError, SqlState},
@@ -29,6 +29,12 @@ impl From<Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<Damage> for Failure {
+    fn from(damage: Damage) -> Self {
+        Self::Refused(damage.into())
     }
 }
 
@@ -66,8 +72,7 @@ impl Failure {
 }
 
 fn is_cut(error: &Error) -> bool {
-    const GONE: [SqlState; 3] =
-        [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
+    const GONE: [SqlState; 3] = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
     match error.code() {
         Some(state) => GONE.contains(state) || state.code().starts_with("08"),
         None => error.is_closed() || cause::<io::Error>(error).is_some(),
@@ -120,7 +125,9 @@ fn explain_state(error: &DbError, shown: &str) -> StoreError {
 /// What only somebody who sets up a database can cure.
 fn explain_setup(code: &SqlState, shown: &str, message: &str) -> Option<StoreError> {
     let cure = if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
-        format!("{shown} does not let this user in: {message}; check the user and the password, and pg_hba.conf on the server")
+        format!(
+            "{shown} does not let this user in: {message}; check the user and the password, and pg_hba.conf on the server"
+        )
     } else if *code == SqlState::INVALID_CATALOG_NAME {
         format!("{shown} is not there: {message}; make the database with `createdb`, or choose another one")
     } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
@@ -129,7 +136,9 @@ fn explain_setup(code: &SqlState, shown: &str, message: &str) -> Option<StoreErr
              own: CREATE SCHEMA segue AUTHORIZATION the_user"
         )
     } else if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN {
-        format!("the tables on {shown} are not Segue's: {message}; start again so that they are made, or restore a copy")
+        format!(
+            "the tables on {shown} are not Segue's: {message}; start again so that they are made, or restore a copy"
+        )
     } else if *code == SqlState::DUPLICATE_TABLE {
         format!("the schema on {shown} holds tables of another program: {message}; choose another schema or database")
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
@@ -187,5 +196,5 @@ pub(crate) fn explain_pool(error: PoolError, shown: &str) -> StoreError {
 
 /// Corruption that was found: named, and never served.
 pub(crate) fn damaged(what: impl fmt::Display, how: &str) -> Failure {
-    Failure::Refused(StoreError::Broken(format!("corruption: {what} {how}; restore a copy and check the server's disk")))
+    Damage::because(how).of(|| what.to_string()).into()
 }

@@ -27,12 +27,37 @@
 //! ```
 
 mod address;
+mod batch;
+mod cache;
+mod committer;
+mod deployments;
+mod encode;
 mod failure;
+mod garbage;
+mod inbox;
+mod journal;
+mod leases;
+mod listener;
+mod lists;
+mod log;
 mod options;
 mod pool;
+mod runs;
 mod schema;
+mod stats;
 mod store;
+mod tasks;
+mod texts;
+mod threads;
 mod tls;
+mod upkeep;
+mod values;
+mod waiting;
+mod watch;
+mod workflows;
 
+pub use address::shown;
 pub use options::PostgresOptions;
+pub use stats::PostgresStats;
 pub use store::PostgresStore;
+pub use upkeep::PostgresUpkeep;

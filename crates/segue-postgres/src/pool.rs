@@ -3,7 +3,9 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use deadpool_postgres::{GenericClient, Hook, HookError, Manager, ManagerConfig, Object, Pool as Deadpool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    GenericClient, Hook, HookError, Manager, ManagerConfig, Object, Pool as Deadpool, RecyclingMethod, Runtime,
+};
 use futures_core::stream::BoxStream;
 use futures_util::stream;
 use segue_core::ports::StoreError;
@@ -105,11 +107,6 @@ impl Pool {
     /// The URL without its password.
     pub(crate) fn shown(&self) -> &str {
         &self.shown
-    }
-
-    /// How long a statement may take.
-    pub(crate) const fn timeout(&self) -> Duration {
-        self.timeout
     }
 
     /// Waits for `work`, but not for ever. The server gives up first; this is for a server that says nothing any more.

@@ -1,7 +1,7 @@
 //! The numbered migrations, and what a server must be before it is used.
 
 use deadpool_postgres::Object;
-use segue_core::ports::StoreError;
+use segue_core::ports::{SchemaVersion, StoreError};
 use tokio_postgres::{error::SqlState, types::ToSql};
 
 use crate::{failure::Failure, pool::Pool};
@@ -35,7 +35,10 @@ async fn check_server(db: &Object, shown: &str) -> Result<(), Failure> {
         return refuse(format!("{shown} keeps text as {encoding}; make a database with `createdb --encoding UTF8`"));
     }
     if row.get::<_, &str>(3) == "off" {
-        tracing::warn!(database = shown, "the server runs with fsync = off: what it acknowledges may be lost with its power");
+        tracing::warn!(
+            database = shown,
+            "the server runs with fsync = off: what it acknowledges may be lost with its power"
+        );
     }
     Ok(())
 }
@@ -82,7 +85,8 @@ pub(crate) async fn version(
     shown: &str,
     schema: &str,
 ) -> Result<usize, Failure> {
-    const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'schema_versions')";
+    const KNOWN: &str =
+        "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'schema_versions')";
     const SQL: &str = "SELECT coalesce(max(version), 0) FROM schema_versions";
     let known: bool = db.query_one(KNOWN, &[&schema as &(dyn ToSql + Sync)]).await?.get(0);
     if !known {
@@ -97,15 +101,25 @@ pub(crate) async fn version(
     })
 }
 
+/// The schema that is there, and this program's.
+pub(crate) async fn state(
+    db: &impl deadpool_postgres::GenericClient,
+    shown: &str,
+    schema: &str,
+) -> Result<SchemaVersion, Failure> {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(SchemaVersion { found: number(version(db, shown, schema).await?), known: number(MIGRATIONS.len()) })
+}
+
 fn explain(failure: Failure, shown: &str) -> StoreError {
     match failure.state() {
         Some(state) if *state == SqlState::LOCK_NOT_AVAILABLE => StoreError::Unavailable(format!(
             "the tables on {shown} are in use and could not be changed in 5 s; end what reads them for long (a dump, an \
              open transaction), then start again"
         )),
-        Some(state) if *state == SqlState::QUERY_CANCELED => {
-            StoreError::Unavailable(format!("another engine is changing the schema on {shown}; start again when it is done"))
-        }
+        Some(state) if *state == SqlState::QUERY_CANCELED => StoreError::Unavailable(format!(
+            "another engine is changing the schema on {shown}; start again when it is done"
+        )),
         _ => failure.explain(shown),
     }
 }
