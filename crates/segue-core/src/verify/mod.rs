@@ -5,6 +5,7 @@
 //! rows of its tasks and the list of what waits. What the backend can tell by itself (hashes, checksums, indexes) it asks the
 //! backend for. Runs are read one after the other and a page at a time, and may go on while they are read.
 
+mod chain;
 mod compare;
 mod log;
 
@@ -18,6 +19,8 @@ use crate::{
     ports::{Finding, FindingKind, Findings, RunRow, RunStore, StoreError, StoreUpkeep, TaskRow, WaitingTask},
     spec::WorkflowSpec,
 };
+
+pub use chain::{ChainCheck, values_in};
 
 /// Ids that are asked for at once.
 const RUNS: usize = 500;

@@ -3,7 +3,6 @@
 //! All of this reads, on a connection of its own, so that whoever writes is not held up. Only a migration writes.
 
 mod copy;
-mod events;
 mod log;
 mod orphans;
 mod run;
