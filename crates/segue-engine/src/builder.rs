@@ -18,7 +18,7 @@ use crate::{
     plans::Plans,
     registry::{Adapters, HandlerTaken},
     secrets::NoSecrets,
-    shared::Shared,
+    shared::{Shared, Sweep},
     suspects::Suspects,
 };
 
@@ -41,6 +41,7 @@ pub struct EngineBuilder {
     adapters: Vec<Arc<dyn Adapter>>,
     secrets: Arc<dyn Secrets>,
     journal: Option<Arc<dyn ModelJournal>>,
+    sweep: Option<Sweep>,
     config: EngineConfig,
 }
 
@@ -53,6 +54,7 @@ impl EngineBuilder {
             adapters: Vec::new(),
             secrets: Arc::new(NoSecrets),
             journal: None,
+            sweep: None,
             config: EngineConfig::default(),
         }
     }
@@ -92,6 +94,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Ends what engines of this machine that are gone have left behind. Called, where it may block, before the first run
+    /// of such an engine is taken over: what will be run again shall not be running still.
+    #[must_use]
+    pub fn sweep(mut self, sweep: impl Fn() + Send + Sync + 'static) -> Self {
+        self.sweep = Some(Arc::new(sweep));
+        self
+    }
+
     /// How the engine behaves.
     #[must_use]
     pub fn config(mut self, config: EngineConfig) -> Self {
@@ -101,7 +111,7 @@ impl EngineBuilder {
 
     /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { store, bus, metrics, adapters, secrets, journal, config } = self;
+        let Self { store, bus, metrics, adapters, secrets, journal, sweep, config } = self;
         let observed = adapters
             .into_iter()
             .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
@@ -124,6 +134,8 @@ impl EngineBuilder {
             stopped: CancellationToken::new(),
             broken: OnceLock::new(),
             suspects: Suspects::default(),
+            sweep,
+            swept: Mutex::default(),
             look: Notify::new(),
             neighbours: Mutex::default(),
             unsure_until: Mutex::default(),

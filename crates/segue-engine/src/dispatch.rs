@@ -39,6 +39,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     closed: bool,
+    /// Everything was told to stop; what is still dispatched is told so, too.
+    stopping: bool,
     /// By the adapter's number in the registry.
     places: Vec<Places>,
     /// Tasks of which an attempt is reserved or not over yet, with those who wait for its end.
@@ -65,9 +67,13 @@ impl LocalScheduler {
         self.inner.work.close();
     }
 
-    /// Tells everything that runs to stop.
+    /// Tells everything that runs to stop, and whatever is dispatched from now on: its start was committed meanwhile.
     pub fn cancel_all(&self) {
-        let tokens: Vec<_> = self.inner.lock().running.values().cloned().collect();
+        let tokens: Vec<_> = {
+            let mut state = self.inner.lock();
+            state.stopping = true;
+            state.running.values().cloned().collect()
+        };
         tokens.iter().for_each(CancellationToken::cancel);
     }
 
@@ -171,7 +177,13 @@ impl Scheduler for LocalScheduler {
 
         let token = CancellationToken::new();
         invocation.cancel = Arc::new(Cancelled(token.clone()));
-        self.inner.lock().running.insert(id.clone(), token);
+        {
+            let mut state = self.inner.lock();
+            if state.stopping {
+                token.cancel();
+            }
+            state.running.insert(id.clone(), token);
+        }
         let (inner, own_id) = (self.inner.clone(), id.clone());
         self.inner.work.spawn(async move {
             let outcome = guarded(&*adapter, invocation).await;

@@ -40,6 +40,7 @@ use self::{attempts::InFlight, cache::CacheState, commit::Committed};
 use crate::{
     live::{End, Handle, Mailbox, Message},
     mutants::planted,
+    patience::patiently,
     plans::Deployed,
     shared::Shared,
 };
@@ -231,11 +232,18 @@ impl Drive {
         match message.expect("the run holds a sender of its own inbox") {
             Message::Stop => Err(End::Left),
             Message::Lost => Ok(Then::Drop),
+            Message::Regained => self.compare_with_log().await,
             message => {
                 self.take(message).await;
                 Ok(Then::GoOn)
             }
         }
+    }
+
+    /// The run was another engine's for a while, perhaps: has it gone on without us?
+    async fn compare_with_log(&self) -> Result<Then, End> {
+        let row = patiently(&self.shared, || self.shared.store.get_run(self.run.id())).await?;
+        Ok(if row.version == self.run.version() { Then::GoOn } else { Then::Drop })
     }
 
     /// Tells the kernel. What it refuses is stale: it has changed nothing, and there is nothing to do.

@@ -4,7 +4,10 @@
 //! ended by its own monotonic clock commits and dispatches nothing until it has been renewed, and then asks the store
 //! which of its runs are still its own.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
 
 use segue_core::ports::{EngineRecord, OwnerProof, StoreError};
 use tokio::{sync::watch, time::Instant};
@@ -15,11 +18,13 @@ use crate::{live::Message, mutants::planted, shared::Shared};
 /// the renewal was asked for, so that it never ends later here than in the store.
 pub(crate) struct LeaseState {
     until: watch::Sender<Instant>,
+    /// Why the last renewal failed, if it did.
+    problem: Mutex<Option<StoreError>>,
 }
 
 impl LeaseState {
     pub(crate) fn new(until: Instant) -> Self {
-        Self { until: watch::Sender::new(until) }
+        Self { until: watch::Sender::new(until), problem: Mutex::default() }
     }
 
     /// May the engine act for its runs?
@@ -33,6 +38,16 @@ impl LeaseState {
             let mut renewed = self.until.subscribe();
             // The sender lives in `self`: it cannot be gone.
             let _ = renewed.wait_for(|until| Instant::now() < *until).await;
+        }
+    }
+
+    /// What to tell those who cannot wait for it.
+    pub(crate) fn problem(&self) -> StoreError {
+        const WHAT: &str = "the engine's lease could not be renewed";
+        match &*self.problem.lock().expect("no holder of this lock panics") {
+            Some(StoreError::Full(why)) => StoreError::Full(why.clone()),
+            Some(StoreError::Unavailable(why)) => StoreError::Unavailable(format!("{why} ({WHAT})")),
+            _ => StoreError::Unavailable(WHAT.to_owned()),
         }
     }
 
@@ -55,6 +70,7 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
             Err(StoreError::Broken(why)) => return shared.break_down(why),
             Err(error) => {
                 tracing::warn!(engine_id = %shared.config.engine_id, %error, "the engine's lease could not be renewed");
+                *shared.lease.problem.lock().expect("no holder of this lock panics") = Some(error);
                 ttl / 12
             }
         };

@@ -40,6 +40,8 @@ pub(crate) enum Message {
     HandBack,
     /// The run belongs to another engine.
     Lost,
+    /// It was claimed anew; in between it may have been another engine's.
+    Regained,
     /// Stop at once; give nothing back.
     Stop,
 }
@@ -129,8 +131,11 @@ impl LiveRuns {
 
     /// Gives a run its new fencing token. Two claims may overtake each other: the higher token is the later one.
     pub(crate) fn refence(&self, run: RunId, fence: u64) {
-        if let Some(handle) = self.lock().get(&run) {
-            handle.fence.fetch_max(fence, Ordering::AcqRel);
+        if let Some(handle) = self.lock().get(&run)
+            && handle.fence.fetch_max(fence, Ordering::AcqRel) < fence
+        {
+            // One that is about to leave has no use for it.
+            let _ = handle.sender.send(Message::Regained);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the parts of an engine share.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use segue_core::{
-    ids::RunId,
+    ids::{EngineId, RunId},
     ports::{
         ClaimRequest, EngineRecord, EventBus, Lease, ModelJournal, OrchestratorError, RunStore, Secrets, StoreError,
     },
@@ -50,6 +51,9 @@ pub(crate) struct Shared {
     /// The store cannot be used, and why.
     pub(crate) broken: OnceLock<String>,
     pub(crate) suspects: Suspects,
+    pub(crate) sweep: Option<Sweep>,
+    /// Engines that are gone and after which it was swept.
+    pub(crate) swept: Mutex<BTreeSet<EngineId>>,
     /// There may be a run to claim, or room for one.
     pub(crate) look: Notify,
     /// The other engines that own runs, as last seen.
@@ -57,6 +61,9 @@ pub(crate) struct Shared {
     /// The store may have given runs to this engine without its knowledge; until then that is looked at.
     pub(crate) unsure_until: Mutex<Option<Instant>>,
 }
+
+/// Ends what engines of this machine that are gone have left. Blocks.
+pub(crate) type Sweep = Arc<dyn Fn() + Send + Sync>;
 
 /// A call whose answer was lost has happened after this time, or never will.
 const UNSURE: Duration = Duration::from_secs(60);
@@ -106,11 +113,26 @@ impl Shared {
         let mut others = self.store.engines().await?;
         others.retain(|engine| engine.engine_id != *own);
         let gone = others.iter().filter(|engine| is_gone(engine) || planted!(ResetsRunningAtStart));
-        let dead = gone.map(|engine| engine.engine_id.clone()).collect();
+        let dead: Vec<_> = gone.map(|engine| engine.engine_id.clone()).collect();
+        self.sweep_after(&dead).await;
         *self.neighbours.lock().expect("no holder of this lock panics") = others;
         let request = ClaimRequest { engine_id: own.clone(), limit, runs, dead };
         let leases = self.sure(self.store.claim(request).await)?;
         Ok(leases.into_iter().filter(|lease| self.adopt(*lease)).map(|lease| lease.run_id).collect())
+    }
+
+    /// Before runs of engines that are gone are taken over, what these have left on this machine is ended, once.
+    async fn sweep_after(&self, dead: &[EngineId]) {
+        let Some(sweep) = &self.sweep else { return };
+        let is_new = {
+            let mut swept = self.swept.lock().expect("no holder of this lock panics");
+            dead.iter().filter(|engine| swept.insert((*engine).clone())).count() > 0
+        };
+        if is_new {
+            let sweep = sweep.clone();
+            // A panic in it is logged by the runtime's hook; the runs are taken over all the same.
+            let _ = tokio::task::spawn_blocking(move || sweep()).await;
+        }
     }
 
     /// So many more runs may be live here.

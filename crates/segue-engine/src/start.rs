@@ -148,7 +148,7 @@ pub(crate) async fn start_child(shared: &Arc<Shared>, birth: Birth) -> Result<St
 pub(crate) async fn ready(shared: &Shared) -> Result<(), OrchestratorError> {
     shared.admit()?;
     if tokio::time::timeout(LEASE_PATIENCE, shared.lease.valid()).await.is_err() {
-        return Err(StoreError::Unavailable("the engine's lease could not be renewed".to_owned()).into());
+        return Err(shared.lease.problem().into());
     }
     Ok(())
 }

@@ -17,8 +17,8 @@ impl Drive {
             && let Ok(message) = self.inbox.try_recv()
         {
             match message {
-                // Both are for `rest`, where leaving is simple. Until then every commit is checked anyway.
-                Message::Stop | Message::Lost | Message::HandBack => {
+                // They are for `rest`, where leaving is simple. Until then every commit is checked anyway.
+                Message::Stop | Message::Lost | Message::Regained | Message::HandBack => {
                     let _ = self.handle.sender.send(message);
                     return;
                 }
@@ -50,7 +50,7 @@ impl Drive {
                 self.feed(Input::Woke { jitter: fastrand::f64() });
             }
             Message::Drain => self.mode = self.mode.max(Mode::Draining),
-            Message::HandBack | Message::Lost | Message::Stop => {}
+            Message::HandBack | Message::Lost | Message::Regained | Message::Stop => {}
         }
     }
 

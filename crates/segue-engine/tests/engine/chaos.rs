@@ -97,6 +97,9 @@ impl Chaos {
             self.hear();
             self.disturb().await;
         }
+        if !self.is_mild && self.rng.bool() {
+            self.cut_off_one_that_works().await;
+        }
         for (_, way) in &self.engines {
             way.faults.set_weather(Weather::CALM);
         }
@@ -107,6 +110,16 @@ impl Chaos {
         self.end_well().await;
         self.judge().await;
         self.played
+    }
+
+    /// For so long that others take what it has, while nobody answers anything.
+    async fn cut_off_one_that_works(&mut self) {
+        self.hear();
+        let busy = self.held.iter().find(|call| !call.invocation.cancel.is_cancelled()).map(|call| call.engine.clone());
+        if let Some((_, way)) = self.engines.iter().find(|(engine, _)| Some(engine.id()) == busy.as_ref()) {
+            way.faults.set_away_until(tokio::time::Instant::now() + LEASE * 3);
+            tokio::time::sleep(LEASE * 3).await;
+        }
     }
 
     async fn add_engine(&mut self) {

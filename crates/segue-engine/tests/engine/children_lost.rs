@@ -49,12 +49,12 @@ async fn an_engine_that_dies_before_the_child_is_created(mut world: World) {
     world.store.faults.fail_next([Fault::None].into_iter().chain([Fault::Before(unavailable); 100]));
     let run = start(&mut world, &dead).await;
     // The parent is created; the child never is.
-    while world.store.faults.lock().unwrap().len() > 98 {
+    while world.store.faults.left() > 98 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     dead.stop();
     drop(dead);
-    world.store.faults.lock().unwrap().clear();
+    world.store.faults.plan_none();
     finish(world, run, "a@1").await;
 }
 
@@ -64,13 +64,13 @@ async fn an_engine_that_dies_when_the_child_is_created(mut world: World) {
     world.store.faults.fail_next(faults);
     let run = start(&mut world, &dead).await;
     let lost = world.call_of("a@1").await;
-    while world.store.faults.lock().unwrap().len() > 98 {
+    while world.store.faults.left() > 98 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     dead.stop();
     drop(dead);
     lost.answer(TaskOutcome::Cancelled { usage: Usage::default() });
-    world.store.faults.lock().unwrap().clear();
+    world.store.faults.plan_none();
     assert!(!world.log(run).await.iter().any(|name| name.starts_with("waiting:c")), "the parent does not know yet");
     finish(world, run, "a@2").await;
 }

@@ -16,6 +16,7 @@ mod finally;
 mod flow;
 mod leases;
 mod observe;
+mod outage;
 mod pass;
 mod requests;
 mod rerun;

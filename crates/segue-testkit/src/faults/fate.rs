@@ -57,7 +57,9 @@ pub struct Faults {
     planned: Mutex<VecDeque<Fault>>,
     is_away: AtomicBool,
     refuses_renewals: AtomicBool,
+    is_full: AtomicBool,
     drawn: Mutex<Drawn>,
+    turned_away: Mutex<Vec<Instant>>,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,8 @@ impl Faults {
             planned: Mutex::default(),
             is_away: AtomicBool::new(false),
             refuses_renewals: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            turned_away: Mutex::default(),
             drawn: Mutex::new(Drawn { rng: Rng::with_seed(seed), weather, away_until: None }),
         }
     }
@@ -101,7 +105,27 @@ impl Faults {
         locked(&self.planned).extend(faults);
     }
 
-    /// Does anything get through?
+    /// Planned faults that have not happened.
+    pub fn left(&self) -> usize {
+        locked(&self.planned).len()
+    }
+
+    /// None of the planned faults happens any more.
+    pub fn plan_none(&self) {
+        locked(&self.planned).clear();
+    }
+
+    /// Is there no room for any write?
+    pub fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Release);
+    }
+
+    /// When calls came while nothing got through.
+    pub fn turned_away(&self) -> Vec<Instant> {
+        locked(&self.turned_away).clone()
+    }
+
+    /// Does nothing get through?
     pub fn set_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::Release);
     }
@@ -171,7 +195,11 @@ impl Faults {
     fn fate(&self, kind: Kind) -> Fate {
         let mut drawn = locked(&self.drawn);
         if self.is_away.load(Ordering::Acquire) || drawn.away_until.is_some_and(|until| Instant::now() < until) {
+            locked(&self.turned_away).push(Instant::now());
             return Fate::Fails(unavailable);
+        }
+        if kind != Kind::Read && self.is_full.load(Ordering::Acquire) {
+            return Fate::Fails(full);
         }
         if kind == Kind::Write
             && let Some(planned) = locked(&self.planned).pop_front()
