@@ -5,14 +5,15 @@ use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 use futures_util::{StreamExt, future::join_all};
 use segue_core::{
     event::EventKind,
+    ids::RunId,
     outcome::Usage,
     payload::Payload,
-    ports::{ClaimRequest, RunStore},
+    ports::{ClaimRequest, Created, RunStore},
 };
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::conformance::{
     block_on, now,
-    run_store::{Live, engine, run_id},
+    run_store::{Live, engine, new_run, run_id},
 };
 use serde_json::json;
 
@@ -41,8 +42,32 @@ pub(crate) fn play() {
         "large" => block_on(large(&store)),
         "listen" => block_on(listen(&store)),
         "collect" => block_on(collect(&store)),
+        "submit" => block_on(submit(&store)),
         other => panic!("no part {other}"),
     }
+}
+
+/// How often the part `submit` asks for a run, all at once.
+pub(crate) const SUBMITS: u32 = 250;
+
+/// Asks for a run with one key again and again, and says which one it got.
+async fn submit(store: &Arc<dyn RunStore>) {
+    let asks = (0..SUBMITS).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            // Each with an id of its own, as any process draws it.
+            let mut new = new_run(n, json!({"invoice": 17}));
+            new.idempotency_key = Some("invoice-17".to_owned());
+            new.run.run_id = RunId::from_bytes((u128::from(std::process::id()) << 32 | u128::from(n)).to_be_bytes());
+            let id = new.run.run_id;
+            match store.create_run(new).await {
+                Ok(Created::New(_)) => say(&format!("got new {id}")),
+                Ok(Created::Existing(id)) => say(&format!("got old {id}")),
+                Err(error) => say(&format!("got error {error}")),
+            }
+        })
+    });
+    join_all(asks).await;
 }
 
 /// One line at once, whatever else writes.

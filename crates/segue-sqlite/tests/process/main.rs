@@ -20,13 +20,14 @@ use std::{
 
 use child::{PART, PLACE};
 use segue_core::{
+    ids::ContentHash,
     payload::Payload,
     ports::{RequestKind, RunStore, StoreError},
 };
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::conformance::{
     block_on,
-    run_store::{Live, engine, new_run, run_id},
+    run_store::{Live, engine, new_run, run_id, workflow},
 };
 use serde_json::json;
 
@@ -284,6 +285,35 @@ fn open_without_privileges(folder: &Path, path: &Path) -> String {
 
 /// A request that this process posts is heard of in another within 250 ms (the best of ten, on a loaded machine), and one
 /// that was posted before it listened too.
+/// A thousand starts with one key, from four processes at once: one run, and everybody is told which. Something else under
+/// the same key is refused.
+#[test]
+fn a_thousand_starts_with_one_key_are_one_run() {
+    const PROCESSES: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segue.db");
+    block_on(open(&path).put_workflow(workflow("flow"))).unwrap();
+    let mut started: Vec<_> = (0..PROCESSES).map(|_| start(command("submit", &path))).collect();
+    let mut answers = Vec::new();
+    for (child, lines) in &mut started {
+        answers.extend(std::iter::from_fn(|| said(lines, "got ")));
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(answers.len(), PROCESSES * child::SUBMITS as usize);
+    let new: Vec<&str> = answers.iter().filter_map(|answer| answer.strip_prefix("new ")).collect();
+    let [run] = new[..] else { panic!("{} runs were made: {new:?}", new.len()) };
+    let old = format!("old {run}");
+    assert_eq!(answers.iter().filter(|answer| **answer == old).count(), answers.len() - 1);
+    block_on(async {
+        let store = open(&path);
+        assert_eq!(store.list_runs(Default::default()).await.unwrap().len(), 1);
+        let mut other = new_run(7, json!({"invoice": 18}));
+        (other.idempotency_key, other.request_hash) = (Some("invoice-17".to_owned()), ContentHash::of(b"another"));
+        let refused = store.create_run(other).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::KeyReused { run_id, .. } if run_id.to_string() == run), "{refused}");
+    });
+}
+
 #[test]
 fn another_process_hears_of_requests() {
     let folder = tempfile::tempdir().unwrap();

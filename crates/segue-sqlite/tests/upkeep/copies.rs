@@ -13,9 +13,10 @@ use std::{
 
 use segue_core::{
     event::EventKind,
-    ids::EngineId,
-    ports::{ClaimRequest, RunStore, StoreError, StoreUpkeep},
-    status::Status,
+    ids::{EngineId, TaskId},
+    payload::{INLINE_BYTES_MAX, Payload},
+    ports::{Cached, ClaimRequest, RunStore, StoreError, StoreUpkeep},
+    time::Timestamp,
 };
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::{
@@ -27,7 +28,7 @@ use segue_testkit::{
 };
 use serde_json::json;
 
-use crate::place::{Place, plain_of, upkeep, verify};
+use crate::place::{Place, upkeep, verify};
 
 /// Copies are made while a run is written; each is of one moment, whole, and goes on where it was.
 #[test]
@@ -115,10 +116,11 @@ fn a_copy_has_no_free_pages() {
     let path = place.copy();
     block_on(async {
         let store: Arc<dyn RunStore> = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).unwrap());
-        let spec = json!({"id": "lie", "nodes": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]});
-        let run = plain_of(&store, &spec, false).await;
-        assert_eq!(store.get_run(run).await.unwrap().status, Status::Succeeded);
-        store.delete_run(run).await.unwrap();
+        let (stored_at, expires_at) = (Timestamp::from_micros(1), Some(Timestamp::from_micros(2)));
+        let output = Payload::new(json!("z".repeat(10 * INLINE_BYTES_MAX)));
+        let entry = Cached { output, run_id: place.plain, task_id: TaskId::new("a"), stored_at };
+        store.cache_put("of no more use", entry, expires_at).await.unwrap();
+        assert_eq!(store.collect_garbage(stored_at).await.unwrap().blobs, 1);
     });
     let to = place.file("clean.db");
     let copied = block_on(upkeep(&path).backup(&to)).unwrap();
