@@ -18,7 +18,7 @@ use std::panic::{self, AssertUnwindSafe};
 use segue_engine::mutants::{Mutant, plant};
 
 /// A bug that is not found in so many seeds is not found.
-const SEEDS_MAX: u64 = 750;
+const SEEDS_MAX: u64 = 2_000;
 
 /// The first seed that finds the planted bug, and what it finds.
 fn found(mutant: Mutant) -> Option<(u64, String)> {

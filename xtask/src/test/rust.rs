@@ -8,6 +8,9 @@ use crate::{
     services::Services,
 };
 
+/// Lets the mutation tests plant their bugs. Unplanted they are nothing.
+const MUTANTS: &str = "segue-testkit/mutants,segue-engine/mutants,segue-sqlite/mutants,segue-postgres/mutants";
+
 pub(super) fn format(house: &House) -> Result<()> {
     run(&mut house.cargo(["fmt", "--all", "--check"]))
 }
@@ -18,18 +21,18 @@ pub(super) fn clippy(house: &House) -> Result<()> {
         "--workspace",
         "--all-targets",
         "--features",
-        "segue-testkit/mutants",
+        MUTANTS,
         "--",
         "-D",
         "warnings",
     ]))
 }
 
-/// All tests in one build. The feature lets the mutation test plant its bugs in the kernel; unplanted they are nothing.
-/// PostgreSQL and Redis run beside them. Tests that need CrewAI share one managed environment, which the first of them makes under the target folder.
+/// All tests in one build. PostgreSQL and Redis run beside them. Tests that need CrewAI share one managed environment,
+/// which the first of them makes under the target folder.
 pub(super) fn tests(house: &House) -> Result<()> {
     let environments = house.target.join("segue-home");
-    let mut tests = house.cargo(["test", "--workspace", "--no-fail-fast", "--features", "segue-testkit/mutants"]);
+    let mut tests = house.cargo(["test", "--workspace", "--no-fail-fast", "--features", MUTANTS]);
     tests.env("SEGUE_HOME", &environments).env("SEGUE_TEST_ENVS", &environments);
     let services = Services::start(house)?;
     services.hand_to(&mut tests);

@@ -97,29 +97,35 @@ impl Chaos {
             self.hear();
             self.disturb().await;
         }
-        if !self.is_mild && self.rng.bool() {
-            self.cut_off_one_that_works().await;
-        }
-        for (_, way) in &self.engines {
-            way.faults.set_weather(Weather::CALM);
-        }
-        tokio::time::sleep(LEASE * 3).await;
-        self.hear();
+        self.calm_down().await;
         self.assert_requests_are_heard().await;
-        self.assert_nothing_runs_twice_at_once();
         self.end_well().await;
         self.judge().await;
         self.played
     }
 
-    /// For so long that others take what it has, while nobody answers anything.
+    /// For so long that others take what it has, while nobody answers anything. Then it is back, and must know.
     async fn cut_off_one_that_works(&mut self) {
         self.hear();
         let busy = self.held.iter().find(|call| !call.invocation.cancel.is_cancelled()).map(|call| call.engine.clone());
-        if let Some((_, way)) = self.engines.iter().find(|(engine, _)| Some(engine.id()) == busy.as_ref()) {
-            way.faults.set_away_until(tokio::time::Instant::now() + LEASE * 3);
-            tokio::time::sleep(LEASE * 3).await;
-        }
+        let Some(at) = self.engines.iter().position(|(engine, _)| Some(engine.id()) == busy.as_ref()) else { return };
+        self.set_weather(Weather::CALM);
+        self.engines[at].1.faults.set_away_until(tokio::time::Instant::now() + LEASE * 3);
+        tokio::time::sleep(LEASE * 3).await;
+        self.calm_down().await;
+        self.set_weather(self.weather);
+    }
+
+    /// After a while without faults and answers every engine knows what is its own.
+    async fn calm_down(&mut self) {
+        self.set_weather(Weather::CALM);
+        tokio::time::sleep(LEASE * 3).await;
+        self.hear();
+        self.assert_nothing_runs_twice_at_once();
+    }
+
+    fn set_weather(&self, weather: Weather) {
+        self.engines.iter().for_each(|(_, way)| way.faults.set_weather(weather));
     }
 
     async fn add_engine(&mut self) {
@@ -196,6 +202,7 @@ impl Chaos {
                 let until = tokio::time::Instant::now() + LEASE * self.rng.u32(1..10);
                 self.engines[self.rng.usize(..self.engines.len())].1.faults.set_away_until(until);
             }
+            66..70 if !self.is_mild => self.cut_off_one_that_works().await,
             _ => {}
         }
     }

@@ -1,0 +1,162 @@
+//! The one task of an engine that asks the store for slots.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, StreamExt};
+use segue_core::{
+    ids::LimitKey,
+    ports::{Acquire, Admission, Charge, LimitStore, ScheduleError, Scheduler, StoreError},
+};
+use tokio::time::Instant;
+
+use super::{
+    Inner, Limits,
+    lines::Todo,
+    slot::LimitSlot,
+    ticket::{Answer, Asked, Waiting},
+};
+use crate::lease::is_gone;
+
+/// After an answer of the store that says nothing.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Runs until the engine stops.
+pub(super) async fn keep(inner: Arc<Inner>) {
+    let Some(store) = inner.store.clone() else { return };
+    let mut signals = store.limit_signals();
+    let mut hears = true;
+    loop {
+        let has_failed = work(&inner, &*store).await;
+        inner.done.notify_waiters();
+        let next = inner.lines().look(Instant::now(), &is_gone);
+        if !has_failed && (inner.lines().has_open() || inner.lines().has_todo()) {
+            continue;
+        }
+        let retry = has_failed.then(|| Instant::now() + PAUSE);
+        let at = next.into_iter().chain(retry).min();
+        tokio::select! {
+            biased;
+            () = inner.stopped.cancelled() => return,
+            () = inner.work.notified() => {}
+            key = signals.next(), if hears => {
+                hears = key.is_some();
+                let mut heard = key;
+                while let Some(key) = heard {
+                    inner.lines().signalled(&key);
+                    heard = signals.next().now_or_never().flatten();
+                }
+            }
+            () = tokio::time::sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => {}
+        }
+    }
+}
+
+/// Tells the store what there is to tell, and asks for those whose turn it is. `true`: the store did not answer.
+async fn work(inner: &Arc<Inner>, store: &dyn LimitStore) -> bool {
+    let Todo { pauses, freed, left } = inner.lines().todo();
+    let mut has_failed = false;
+    // First, so that nobody goes who would not have to come back.
+    for (keys, span) in pauses {
+        let paused = store.pause(keys.clone(), span).await;
+        tracing::info!(limits = %shown(&keys), seconds = span.as_secs_f64(), "a provider asks to wait; everybody does");
+        has_failed |= told("a pause", paused);
+    }
+    let asked = with_places(inner, inner.lines().candidates());
+    let requests = inner.lines().requests(&asked);
+    let dead = inner.lines().dead.iter().cloned().collect();
+    // What is given back is asked for in the same breath: one transaction where the store can.
+    let free = async {
+        if freed.is_empty() {
+            return true;
+        }
+        let is_told = !told("a slot", store.release(&inner.engine, freed.clone()).await);
+        inner.lines().told(if is_told { Vec::new() } else { freed });
+        is_told
+    };
+    let ask = async {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        store.acquire(Acquire { engine: inner.engine.clone(), dead, requests }).await
+    };
+    let leave = async { left.is_empty() || !told("a place in line", store.leave(&inner.engine, left).await) };
+    let (is_freed, answers, has_left) = tokio::join!(free, ask, leave);
+    has_failed |= !is_freed || !has_left;
+    match answers {
+        Ok(answers) => asked.into_iter().zip(answers).for_each(|(one, answer)| settle(inner, one, answer)),
+        Err(error) => {
+            has_failed = true;
+            tracing::warn!(engine_id = %inner.engine, %error, "limits cannot be asked");
+            for Asked { waiting, place, .. } in asked {
+                inner.lines().unanswered(waiting, PAUSE);
+                drop(place);
+            }
+        }
+    }
+    has_failed
+}
+
+/// Takes the place of its adapter for each of them; who gets none waits for one.
+fn with_places(inner: &Arc<Inner>, chosen: Vec<Waiting>) -> Vec<Asked> {
+    let wake = || -> Box<dyn FnOnce() + Send> {
+        let inner = Arc::downgrade(inner);
+        Box::new(move || {
+            if let Some(inner) = inner.upgrade() {
+                inner.lines().has_places();
+                inner.work.notify_one();
+            }
+        })
+    };
+    let mut asked = Vec::with_capacity(chosen.len());
+    for waiting in chosen {
+        let want = &waiting.want;
+        match inner.scheduler.reserve(want.run, &want.task, &want.handler, want.concurrency, &wake) {
+            Ok(Some(place)) => asked.push(Asked { waiting, place, since: Instant::now() }),
+            Ok(None) | Err(ScheduleError::ShuttingDown) => inner.lines().has_no_place(waiting),
+            Err(never) => {
+                inner.lines().answer(waiting.number, Answer::Never(never));
+                (waiting.want.wake)();
+            }
+        }
+    }
+    asked
+}
+
+/// Carries out the store's answer. Nothing is dropped under the lock: dropping calls out.
+fn settle(inner: &Arc<Inner>, asked: Asked, admission: Admission) {
+    let Asked { waiting, place, since } = asked;
+    match admission {
+        Admission::Granted(charged) => {
+            let charges = waiting.want.wanted.iter().zip(charged).map(|(wanted, charged)| Charge {
+                key: wanted.key.clone(),
+                bounds: wanted.bounds,
+                charged,
+            });
+            let slot = LimitSlot::new(Limits(inner.clone()), waiting.slot.clone(), charges.collect());
+            let slot = Arc::new(slot);
+            let is_wanted = inner.lines().granted(&waiting, &slot);
+            if is_wanted {
+                tracing::trace!(slot = %waiting.slot, asked_for = ?since.elapsed(), "has its slots");
+                inner.lines().answer(waiting.number, Answer::Go(place, slot));
+                (waiting.want.wake)();
+            }
+        }
+        Admission::Wait(wait) => {
+            inner.lines().refused(waiting, wait);
+            drop(place);
+        }
+    }
+}
+
+/// `true`: the store did not answer.
+fn told(what: &str, answer: Result<(), StoreError>) -> bool {
+    if let Err(error) = &answer {
+        tracing::warn!(%error, "the store of limits could not be told of {what}");
+    }
+    answer.is_err()
+}
+
+fn shown(keys: &[LimitKey]) -> String {
+    let names: Vec<_> = keys.iter().map(LimitKey::as_str).collect();
+    names.join(", ")
+}
