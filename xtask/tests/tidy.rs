@@ -17,7 +17,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("segue-engine", &["segue-core"]),
     ("segue-redis", &["segue-bus", "segue-core"]),
     ("segue-sqlite", &["segue-core"]),
-    ("segue-postgres", &["segue-core"]),
+    ("segue-postgres", &["segue-bus", "segue-core"]),
     ("segue-worker", &["segue-core"]),
     ("segue-gateway", &["segue-core"]),
     ("segue-http", &["segue-core"]),
@@ -29,12 +29,15 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     (
         "segue-cli",
         &[
+            "segue-bus",
             "segue-core",
             "segue-crewai",
             "segue-engine",
             "segue-gateway",
             "segue-http",
             "segue-langchain",
+            "segue-postgres",
+            "segue-redis",
             "segue-server",
             "segue-sqlite",
             "segue-worker",
@@ -220,4 +223,26 @@ fn all_licences_are_allowed() {
     let offenders = all.iter().filter(|package| !is_allowed(&licence(package), &allowed));
     let offenders = offenders.map(|package| format!("{}: {}", package.name, licence(package))).collect::<Vec<_>>();
     assert_none(&offenders, "licences are permissive (deny.toml)");
+}
+
+/// Every row of the failure contract names tests, and every test that it names is there.
+#[test]
+fn the_failure_contract_is_shown_by_tests() {
+    let page = fs::read_to_string(root().join("docs/reference/failure-contract.md")).unwrap();
+    let sources: Vec<String> = tracked().into_iter().filter(|(path, _)| is_code(path)).map(|(_, text)| text).collect();
+    let exists = |name: &str| sources.iter().any(|text| text.contains(&format!("fn {name}(")));
+    assert!(exists("the_failure_contract_is_shown_by_tests") && !exists("the_failure_contract_is_shown_by_nobody"));
+    let (mut rows, mut offenders) = (0, Vec::new());
+    for row in page.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [what, _, shown] = cells[..] else { panic!("not three columns: {row}") };
+        let tests: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+        if tests.is_empty() {
+            offenders.push(format!("nothing shows: {}", what.trim()));
+        }
+        offenders.extend(tests.iter().filter(|name| !exists(name)).map(|name| format!("{}: no test {name}", what.trim())));
+        rows += 1;
+    }
+    assert!(rows >= 17, "only {rows} rows");
+    assert_none(&offenders, "each row of the failure contract names the tests that show it");
 }

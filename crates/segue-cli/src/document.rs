@@ -45,6 +45,7 @@ impl Document {
         let options = CheckOptions {
             handlers: wiring::handlers(),
             default_handler: Some(HandlerId::new(settings.default_task.as_str())),
+            limits: Some(settings.limits.names()),
         };
         let mut parsed = spec::parse_bytes(&bytes, (file != "-").then_some(file), &options);
         if let Some(workflow) = &parsed.spec {

@@ -26,6 +26,8 @@ pub(crate) enum Exit {
     Unreachable = 8,
     /// What is asked conflicts with what is so already.
     Conflict = 10,
+    /// `segue chaos` has seen a promise broken.
+    PromiseBroken = 11,
     /// `--timeout` was reached; the run can be resumed.
     TimedOut = 124,
     /// Interrupted by a signal; the run can be resumed.
@@ -56,6 +58,7 @@ impl Exit {
             Self::NotFound => "not_found",
             Self::Unreachable => "unreachable",
             Self::Conflict => "conflict",
+            Self::PromiseBroken => "promise_broken",
             Self::TimedOut => "timed_out",
             Self::Interrupted => "interrupted",
         }

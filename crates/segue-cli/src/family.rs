@@ -89,7 +89,7 @@ async fn lookup(beside: &Beside, child: &ChildSpec, settings: &Settings) -> Opti
         return Some(found);
     }
     // A store that cannot be read says nothing about the document.
-    let store = wiring::open_store(settings).ok()?;
+    let store = wiring::open_store(settings).await.ok()?;
     let deployment = subject::find(&*store, &child.id, child.version.as_deref()).await.ok()?;
     Some(Found::Stored(subject::spec_of(&*store, &deployment).await.ok()?))
 }

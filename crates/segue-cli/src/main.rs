@@ -23,6 +23,8 @@ mod graph;
 mod inputs;
 mod live;
 mod logs;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod rehearsing;
 mod render;
 mod run_ref;
@@ -36,7 +38,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = args::parse();
     let json = cli.command.wants_json();
-    match commands::dispatch(cli) {
+    #[cfg(feature = "mutants")]
+    let done = mutants::plant().and_then(|()| commands::dispatch(cli));
+    #[cfg(not(feature = "mutants"))]
+    let done = commands::dispatch(cli);
+    match done {
         Ok(exit) => exit.into(),
         Err(failure) => {
             render::failure::show(&failure, json);

@@ -1,20 +1,23 @@
 //! What a process is made of: the only place that names concrete backends.
+//!
+//! Here: engine, adapters, the way to models. [`stores`]: where runs are kept. [`bus`]: where events are published to.
+
+mod bus;
+mod stores;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use segue_core::{
     ids::{HandlerId, RunId},
-    memory::{MemoryBus, MemoryStore},
-    ports::{Adapter, CheckpointStore, EventBus, ModelAccess, ModelJournal, Orchestrator, RunStore, StoreUpkeep},
+    ports::{Adapter, CheckpointStore, EventBus, MetricsCollector, ModelAccess, ModelJournal, Orchestrator, RunStore},
     spec::{Diagnostic, WorkflowSpec},
 };
 use segue_crewai::{CrewaiAdapter, CrewaiOptions, CrewaiRemote, Prepare, RemoteOptions};
-use segue_engine::{Clock, Engine, EngineConfig, Pass, StartError};
+use segue_engine::{Engine, EngineConfig, Pass, StartError};
 use segue_gateway::{CHAT, ChatAdapter, Gateway, GatewayError, GatewayOptions};
 use segue_http::HttpAdapter;
 use segue_langchain::{LangchainAdapter, LanggraphRemote};
 use segue_server::PrometheusMetrics;
-use segue_sqlite::{SqliteOptions, SqliteStore, SqliteUpkeep, Synchronous};
 use segue_worker::{
     contain::sweep_dead_engines,
     environment::{Explanation, OnProgress},
@@ -23,10 +26,15 @@ use segue_worker::{
     python::{PythonAdapter, RuntimeOptions},
 };
 
+use self::stores::open_stores;
+pub(crate) use self::{
+    bus::{Bus, open_store_and_bus},
+    stores::{Stores, must_exist, open_or_create_store, open_store, upkeep},
+};
 use crate::{
     answers::Answers,
     chaos,
-    config::{Settings, StoreUrl},
+    config::Settings,
     exit::Exit,
     failure::{Failure, Outcome},
     live::BuildProgressLine,
@@ -39,19 +47,13 @@ pub(crate) struct Session {
     pub(crate) settings: Settings,
     pub(crate) store: Arc<dyn RunStore>,
     pub(crate) bus: Arc<dyn EventBus>,
+    /// The same bus, to be left in good order.
+    own_bus: Bus,
     pub(crate) engine: Arc<Engine>,
     crewai: Arc<CrewaiAdapter>,
     langchain: Arc<LangchainAdapter>,
     python: Arc<PythonAdapter>,
     gateway: Arc<Gateway>,
-}
-
-/// One store, as those see it who keep something in it.
-#[derive(Clone)]
-pub(crate) struct Stores {
-    pub(crate) runs: Arc<dyn RunStore>,
-    pub(crate) journal: Arc<dyn ModelJournal>,
-    pub(crate) checkpoints: Arc<dyn CheckpointStore>,
 }
 
 /// What a session is for.
@@ -72,7 +74,7 @@ pub(crate) struct Serving {
 }
 
 /// How often an engine that serves looks for runs that nobody drives. Most it hears of before that.
-const CLAIM_EVERY: Duration = Duration::from_millis(500);
+const CLAIM_EVERY: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Opens the store and starts an engine on it, with all adapters.
@@ -92,13 +94,17 @@ impl Session {
     }
 
     async fn open(settings: Settings, purpose: Purpose, answers: Answers, serving: Option<Serving>) -> Outcome<Self> {
-        let Stores { runs: store, journal, checkpoints } = chaos::around(open_stores(&settings)?)?;
+        let stores = chaos::around(open_stores(&settings).await?)?;
+        let own_bus = Bus::open(&settings, &stores)?;
+        let Stores { runs: store, journal, checkpoints, .. } = stores;
         // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
         let _ = tokio::task::spawn_blocking(sweep).await;
-        let bus: Arc<dyn EventBus> = Arc::new(MemoryBus::default());
+        let bus = own_bus.port();
         let (providers, models) = (settings.models.provider_options(), settings.models.model_options());
         let Answers { script, cassette, .. } = answers;
-        let options = GatewayOptions { providers, models, script, cassette, ..GatewayOptions::new(journal.clone()) };
+        let metrics = serving.as_ref().map(|serving| serving.metrics.clone() as Arc<dyn MetricsCollector>);
+        let options =
+            GatewayOptions { providers, models, script, cassette, metrics, ..GatewayOptions::new(journal.clone()) };
         let gateway = Arc::new(start_gateway(options).await?);
         let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, gateway.clone(), purpose.quiet)));
         let runtime = || runtime_options(&settings, gateway.clone(), checkpoints.clone(), purpose.quiet);
@@ -139,7 +145,7 @@ impl Session {
         })?;
         let engine = Arc::new(engine);
         logs::of_engine(engine.id());
-        Ok(Self { settings, store, bus, engine, crewai, langchain, python, gateway })
+        Ok(Self { settings, store, bus, own_bus, engine, crewai, langchain, python, gateway })
     }
 
     /// Makes what a workflow's tasks will need and what takes long: Python environments.
@@ -155,6 +161,23 @@ impl Session {
         })
     }
 
+    /// Measures what the workers do at this moment.
+    pub(crate) fn measure(&self, metrics: Arc<PrometheusMetrics>) -> Arc<dyn Fn() + Send + Sync> {
+        let (crewai, langchain, python) = (self.crewai.clone(), self.langchain.clone(), self.python.clone());
+        Arc::new(move || {
+            for (adapter, workers) in [
+                (crewai.name(), crewai.workers()),
+                (langchain.name(), langchain.workers()),
+                (python.name(), python.workers()),
+            ] {
+                for (state, number) in workers.by_state() {
+                    let number = i64::try_from(number).unwrap_or(i64::MAX);
+                    metrics.set("segue_workers", &[("adapter", adapter), ("state", state)], number);
+                }
+            }
+        })
+    }
+
     /// Takes a run over if no living process owns it. Says whether this process carries it out now.
     pub(crate) async fn take_over(&self, run: RunId) -> Outcome<bool> {
         Ok(self.engine.resume(&[run]).await?.contains(&run))
@@ -164,6 +187,7 @@ impl Session {
     pub(crate) async fn end(self) {
         self.engine.shutdown().await;
         self.gateway.shutdown().await;
+        self.own_bus.flush().await;
     }
 }
 
@@ -188,7 +212,7 @@ pub(crate) async fn start_gateway(options: GatewayOptions) -> Outcome<Gateway> {
 
 /// Keeps nothing: for a look.
 pub(crate) fn no_journal() -> Arc<dyn ModelJournal> {
-    Arc::new(memory_store())
+    stores::nowhere()
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {
@@ -197,6 +221,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         lease_ttl: settings.lease,
         grace: settings.grace,
         drain: settings.drain,
+        live_max: settings.max_live_runs,
         default_handler: HandlerId::new(settings.default_task.as_str()),
         concurrency: adapters()
             .iter()
@@ -302,60 +327,4 @@ pub(crate) fn needs_provider(workflow: &WorkflowSpec, base_dir: &Path, settings:
         )),
         _ => Ok(()),
     }
-}
-
-/// The store, made if it is not there.
-pub(crate) fn open_or_create_store(settings: &Settings) -> Outcome<Arc<dyn RunStore>> {
-    open_stores(settings).map(|stores| stores.runs)
-}
-
-fn open_stores(settings: &Settings) -> Outcome<Stores> {
-    Ok(match &settings.store {
-        StoreUrl::Memory => stores(memory_store()),
-        StoreUrl::Sqlite(path) => stores(open_sqlite(path, settings)?),
-    })
-}
-
-fn stores<S: RunStore + ModelJournal + CheckpointStore + 'static>(store: S) -> Stores {
-    let store = Arc::new(store);
-    Stores { runs: store.clone(), journal: store.clone(), checkpoints: store }
-}
-
-fn memory_store() -> MemoryStore {
-    let clock = Clock::start();
-    MemoryStore::new(Arc::new(move || clock.now()))
-}
-
-fn open_sqlite(path: &Path, settings: &Settings) -> Outcome<SqliteStore> {
-    let synchronous = if settings.synchronous_full { Synchronous::Full } else { Synchronous::Normal };
-    let options = SqliteOptions { synchronous, ..SqliteOptions::default() };
-    Ok(SqliteStore::open(path, options)?)
-}
-
-/// The store, to be read: one that is not there is not made.
-pub(crate) fn open_store(settings: &Settings) -> Outcome<Arc<dyn RunStore>> {
-    must_exist(settings)?;
-    open_or_create_store(settings)
-}
-
-/// Refuses where there is no store to read, before one would be made.
-pub(crate) fn must_exist(settings: &Settings) -> Outcome<()> {
-    match &settings.store {
-        StoreUrl::Memory => Err(Failure::usage("runs of `memory:` are gone with their process")
-            .help("name the store with --store sqlite:PATH, or leave it out for the default")),
-        StoreUrl::Sqlite(path) if !path.exists() => {
-            Err(Failure::new(Exit::NotFound, format!("there is no store at {}", path.display())).help(
-                "the first `segue run` makes it; --store names another, `segue config show --origin` says why this one",
-            ))
-        }
-        StoreUrl::Sqlite(_) => Ok(()),
-    }
-}
-
-/// Who looks after the store. Opens and changes nothing yet: a store of an earlier schema stays as it is.
-pub(crate) async fn upkeep(settings: &Settings) -> Outcome<Arc<dyn StoreUpkeep>> {
-    Ok(match &settings.store {
-        StoreUrl::Memory => Arc::new(memory_store()),
-        StoreUrl::Sqlite(path) => Arc::new(SqliteUpkeep::at(path, SqliteOptions::default())?),
-    })
 }

@@ -15,7 +15,7 @@ use segue_core::{
 };
 use segue_worker::{
     environment::{EnvironmentError, Environments, Explanation, Framework, OnProgress, Wanted},
-    pool::{AttemptOrder, Pool, PoolOptions, ZygoteSpec},
+    pool::{AttemptOrder, Pool, PoolOptions, Workers, ZygoteSpec},
     protocol::{Provider, Start, ZygoteHello},
 };
 use serde_json::{Map, Value, json};
@@ -133,6 +133,11 @@ impl CrewaiAdapter {
     pub async fn probe(&self, base_dir: Option<&Path>) -> Result<ZygoteHello, TaskError> {
         let wanted = Wanted { base_dir: base_dir.map(Path::to_owned), ..Wanted::default() };
         self.pool.probe(&self.zygote(&wanted).await?).await
+    }
+
+    /// What its worker processes do at this moment.
+    pub fn workers(&self) -> Workers {
+        self.pool.workers()
     }
 
     async fn zygote(&self, wanted: &Wanted) -> Result<ZygoteSpec, TaskError> {

@@ -9,7 +9,7 @@ use axum::{http::HeaderMap, response::Response};
 use hyper::body::Bytes;
 use segue_core::{
     outcome::{ErrorKind, TaskError, Usage},
-    ports::{Invocation, ModelAccess, ModelDoor, ModelJournal},
+    ports::{Invocation, MetricsCollector, ModelAccess, ModelDoor, ModelJournal},
 };
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -136,6 +136,7 @@ fn since(invocation: &Invocation) -> Result<u32, TaskError> {
 /// What all calls share.
 pub(crate) struct Shared {
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) metrics: Option<Arc<dyn MetricsCollector>>,
     pub(crate) journal: Arc<dyn ModelJournal>,
     pub(crate) providers: Vec<ProviderOptions>,
     upstreams: Vec<Arc<dyn Upstream>>,
@@ -165,7 +166,7 @@ pub(crate) struct Route {
 
 impl Shared {
     fn new(options: GatewayOptions) -> Result<Self, GatewayError> {
-        let GatewayOptions { providers, models, journal, script, cassette, clock } = options;
+        let GatewayOptions { providers, models, journal, script, cassette, metrics, clock } = options;
         let upstream = |provider: &ProviderOptions| -> Result<Arc<dyn Upstream>, GatewayError> {
             let provider: Arc<dyn Upstream> = Arc::new(Provider::new(provider)?);
             Ok(cassette.as_ref().map_or(provider.clone(), |cassette| cassette.around(provider)))
@@ -180,6 +181,7 @@ impl Shared {
             models,
             ledgers: Ledgers::default(),
             lanes: Mutex::default(),
+            metrics,
             clock,
         })
     }

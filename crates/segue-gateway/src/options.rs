@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use segue_core::{outcome::Usage, ports::ModelJournal};
+use segue_core::{
+    outcome::Usage,
+    ports::{MetricsCollector, ModelJournal},
+};
 
 use crate::{cassette::Cassette, clock::Clock, script::Script};
 
@@ -19,6 +22,8 @@ pub struct GatewayOptions {
     pub script: Option<Arc<Script>>,
     /// What providers answer is recorded there, or answered from there.
     pub cassette: Option<Arc<Cassette>>,
+    /// Who counts calls and tokens; none: nobody.
+    pub metrics: Option<Arc<dyn MetricsCollector>>,
     /// The time that limits are measured in.
     pub clock: Clock,
 }
@@ -32,6 +37,7 @@ impl GatewayOptions {
             journal,
             script: None,
             cassette: None,
+            metrics: None,
             clock: Clock::default(),
         }
     }

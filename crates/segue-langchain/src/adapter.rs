@@ -11,6 +11,7 @@ use segue_core::{
 };
 use segue_worker::{
     environment::{Explanation, Framework},
+    pool::Workers,
     protocol::ZygoteHello,
     python::{Hints, Runtime, RuntimeOptions, Work},
 };
@@ -62,6 +63,11 @@ impl LangchainAdapter {
     /// Starts a worker with the environment that is there or makes one, and tells the versions in it.
     pub async fn probe(&self, base_dir: Option<&Path>) -> Result<ZygoteHello, TaskError> {
         self.runtime.probe(base_dir).await
+    }
+
+    /// What its worker processes do at this moment.
+    pub fn workers(&self) -> Workers {
+        self.runtime.workers()
     }
 
     async fn carry_out(&self, invocation: &Invocation) -> Result<TaskOutcome, TaskError> {

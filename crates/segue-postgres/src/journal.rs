@@ -93,7 +93,7 @@ pub(crate) async fn usage(db: &impl Prepares, run: RunId, effect_key: &str, atte
 pub(crate) async fn damaged_in(db: &impl Prepares, run: RunId) -> Result<Vec<String>, Failure> {
     const SQL: &str = "SELECT call, attempt, summary, sum, body FROM model_calls WHERE run_id = $1 AND call > $2 \
          ORDER BY call LIMIT 50";
-    let (mut found, mut after) = (Vec::new(), Vec::new());
+    let (mut found, mut after) = (Vec::new(), Vec::<u8>::new());
     loop {
         let page = db.rows(SQL, &[&encode::uuid(run), &after]).await?;
         let Some(last) = page.last() else { return Ok(found) };

@@ -11,6 +11,7 @@
 //! * One row of the log a commit, hashed and chained to the row before; summaries carry a checksum; large values are kept
 //!   under their hash. What does not match is reported as broken and never served.
 //! * One connection listens: requests to runs, and runs that are left to be claimed, are told by `NOTIFY`.
+//! * [`PostgresBus`] tells by `NOTIFY` what happens, to whoever listens now.
 //! * Several engines, also of the version before, may use one database: the schema is brought up to date under a lock,
 //!   and only added to.
 //!
@@ -28,6 +29,7 @@
 
 mod address;
 mod batch;
+mod bus;
 mod cache;
 mod committer;
 mod deployments;
@@ -40,7 +42,11 @@ mod leases;
 mod listener;
 mod lists;
 mod log;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod options;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod runs;
 mod schema;
@@ -57,6 +63,7 @@ mod watch;
 mod workflows;
 
 pub use address::shown;
+pub use bus::PostgresBus;
 pub use options::PostgresOptions;
 pub use stats::PostgresStats;
 pub use store::PostgresStore;

@@ -29,4 +29,6 @@ pub struct Served {
     pub engine: Arc<Engine>,
     /// What it measures.
     pub metrics: Arc<PrometheusMetrics>,
+    /// Measures what only has a value when somebody asks. Cheap; called each time before the metrics are read.
+    pub measure: Arc<dyn Fn() + Send + Sync>,
 }

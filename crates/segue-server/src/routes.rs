@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, OriginalUri, State},
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     middleware,
     response::IntoResponse,
@@ -35,11 +35,12 @@ fn v1() -> Router<Served> {
 }
 
 async fn metrics(State(served): State<Served>) -> impl IntoResponse {
+    (served.measure)();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], served.metrics.text())
 }
 
-async fn not_found(OriginalUri(uri): OriginalUri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", format!("there is nothing at {}", uri.path()))
+async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not-found", "there is nothing at this path")
 }
 
 async fn not_allowed() -> Problem {

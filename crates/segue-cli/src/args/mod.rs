@@ -61,9 +61,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalArgs {
-    /// Where runs are kept: `sqlite:PATH` or `memory:` [config: store]
+    /// Where runs are kept: `sqlite:PATH`, `postgres://USER@HOST/DATABASE` or `memory:` [config: store]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
+    /// Where events are published: `memory:`, `postgres:` or `redis://HOST:PORT` [config: bus]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) bus: Option<String>,
     /// The folder of what Segue makes for itself, such as Python environments [config: home]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,

@@ -28,9 +28,9 @@ pub(super) fn kill_all() -> bool {
 fn is_worker_of(environment: &[u8], engine: &str) -> bool {
     let value = |name: &str| {
         let entries = environment.split(|byte| *byte == 0);
-        entries.filter_map(|entry| std::str::from_utf8(entry).ok()).find_map(|entry| {
-            entry.strip_prefix(name)?.strip_prefix('=')
-        })
+        entries
+            .filter_map(|entry| std::str::from_utf8(entry).ok())
+            .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
     };
     let is_ours = |mark: &str| mark.split(';').any(|mark| mark.split(':').nth(1) == Some(engine));
     value(TOKEN_VARIABLE).is_some() && value(MARK_VARIABLE).is_some_and(is_ours)

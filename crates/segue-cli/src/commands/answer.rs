@@ -58,7 +58,7 @@ impl Decision {
 }
 
 async fn decide(args: AnswerArgs, settings: Settings, decision: Decision) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let run = run_ref::resolve(&*store, &args.question.run).await?;
     let (task, asked) = match &args.question.task {
         // Whether it waits, and if not why, the answer's own check says best.
@@ -94,7 +94,7 @@ async fn decide(args: AnswerArgs, settings: Settings, decision: Decision) -> Out
 }
 
 pub(super) async fn signal(args: SignalArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let run = run_ref::resolve(&*store, &args.run).await?;
     let asked = question_of(&*store, run, &args.to).await?;
     let to = match asked {

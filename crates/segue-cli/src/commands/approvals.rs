@@ -37,7 +37,7 @@ pub(super) async fn approvals(command: ApprovalsCommand, settings: Settings) -> 
 
 async fn list(args: ApprovalsListArgs, settings: Settings) -> Outcome {
     // Where nothing has run yet nothing waits, and that is no error.
-    let store = match wiring::open_store(&settings) {
+    let store = match wiring::open_store(&settings).await {
         Ok(store) => Some(store),
         Err(failure) if failure.exit == Exit::NotFound && args.run.is_none() => None,
         Err(failure) => return Err(failure),
@@ -87,7 +87,7 @@ async fn list(args: ApprovalsListArgs, settings: Settings) -> Outcome {
 }
 
 async fn show(args: ApprovalsShowArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let task = find(&*store, &args.question).await?;
     terminal::print(if args.json {
         as_json(&task).to_string()

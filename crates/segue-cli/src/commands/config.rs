@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     args::ConfigShowArgs,
-    config::{Origin, Resolved, SETTINGS},
+    config::{Origin, Resolved, SETTINGS, shown},
     exit::Exit,
     failure::Outcome,
     terminal::{self, Paint},
@@ -16,11 +16,12 @@ pub(super) fn show(args: &ConfigShowArgs, resolved: &Resolved) -> Outcome {
             .iter()
             .map(|setting| {
                 let entry = resolved.entry(setting.key);
-                let value = json!({ "value": entry.text, "origin": entry.origin.to_string() });
-                (setting.key.to_owned(), if args.origin { value } else { json!(entry.text) })
+                let text = shown(&entry.text);
+                let value = json!({ "value": text, "origin": entry.origin.to_string() });
+                (setting.key.to_owned(), if args.origin { value } else { json!(text) })
             })
             .collect();
-        for (name, entry, origin) in resolved.models().entries() {
+        for (name, entry, origin) in resolved.models().entries().chain(resolved.limits().entries()) {
             let shown = if args.origin { json!({ "value": entry, "origin": origin.to_string() }) } else { entry };
             settings.insert(name, shown);
         }
@@ -38,9 +39,9 @@ pub(super) fn show(args: &ConfigShowArgs, resolved: &Resolved) -> Outcome {
     };
     for setting in SETTINGS {
         let entry = resolved.entry(setting.key);
-        show(setting.key, &entry.text, &entry.origin);
+        show(setting.key, &shown(&entry.text), &entry.origin);
     }
-    for (name, entry, origin) in resolved.models().entries() {
+    for (name, entry, origin) in resolved.models().entries().chain(resolved.limits().entries()) {
         show(&name, &entry.to_string(), origin);
     }
     Ok(Exit::Ok)

@@ -42,7 +42,7 @@ pub(super) async fn deploy(args: WorkflowsDeployArgs, settings: Settings) -> Out
                 .help("give one of them another id, or deploy them one after the other"));
         }
     }
-    let store = wiring::open_or_create_store(&settings)?;
+    let store = wiring::open_or_create_store(&settings).await?;
     let mut items: Vec<Value> = Vec::new();
     for (spec, folder) in &ready {
         if known.remove(&spec.id).is_some() {

@@ -1,12 +1,13 @@
 //! `segue doctor`: can this machine run workflows, and what to do where it cannot.
 
+use segue_core::ports::Topic;
 use segue_gateway::{GatewayOptions, ProviderKey};
 use segue_worker::environment::Explanation;
 use serde_json::json;
 
 use crate::{
     args::DoctorArgs,
-    config::{Settings, StoreUrl},
+    config::{BusUrl, Settings, StoreUrl},
     exit::Exit,
     failure::Outcome,
     terminal::{self, Paint},
@@ -41,7 +42,7 @@ impl State {
 }
 
 pub(super) async fn doctor(args: DoctorArgs, settings: Settings) -> Outcome {
-    let mut findings = vec![store(&settings).await, rehearsal().await, provider(&settings)];
+    let mut findings = vec![store(&settings).await, bus(&settings).await, rehearsal().await, provider(&settings)];
     findings.extend(wiring::explain_python(&settings).await.map(|(name, explained)| python(name, explained)));
     let bad = findings.iter().any(|finding| finding.state == State::Bad);
     if args.json {
@@ -87,7 +88,7 @@ async fn store(settings: &Settings) -> Finding {
         return Finding { name, state: State::Good, found, help: None };
     }
     let looked = async {
-        let store = wiring::open_store(settings)?;
+        let store = wiring::open_store(settings).await?;
         Ok::<_, crate::failure::Failure>(store.list_runs(segue_core::ports::RunFilter::default()).await?.len())
     };
     match looked.await {
@@ -97,6 +98,26 @@ async fn store(settings: &Settings) -> Finding {
         }
         Err(failure) => {
             Finding { name, state: State::Bad, found: failure.to_string(), help: failure.help.first().cloned() }
+        }
+    }
+}
+
+/// A bus that reaches other processes is asked; the process's own needs nothing.
+async fn bus(settings: &Settings) -> Finding {
+    let name = "bus";
+    let told = settings.bus.to_string();
+    let bad = |found: String, help: Option<String>| Finding { name, state: State::Bad, found, help };
+    let bus = match wiring::open_store_and_bus(settings).await {
+        Ok((_, bus)) if bus.reaches_others() => bus,
+        Err(failure) if settings.bus != BusUrl::Auto && wiring::must_exist(settings).is_ok() => {
+            return bad(failure.to_string(), failure.help.first().cloned());
+        }
+        Ok(_) | Err(_) => return Finding { name, state: State::Good, found: told, help: None },
+    };
+    match bus.port().subscribe(Topic::All).await {
+        Ok(_) => Finding { name, state: State::Good, found: told, help: None },
+        Err(error) => {
+            bad(error.to_string(), Some("runs go on without it; who watches them reads the store".to_owned()))
         }
     }
 }

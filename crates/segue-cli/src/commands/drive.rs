@@ -1,6 +1,6 @@
 //! Seeing a run to its end: what `run`, `resume`, `runs retry`, `runs cancel` and `runs watch` share.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use segue_core::{
     event::Envelope,
@@ -31,6 +31,9 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// How often to look whether a child run has come to wait for somebody: its parent's log does not say.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How often to look whether the process that carries a run out is still there.
+const INHERIT_EVERY: Duration = Duration::from_millis(500);
 
 /// How a run is shown while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +173,18 @@ async fn given_up(session: Option<&Session>, run: RunId) -> Failure {
         return error.into();
     }
     std::future::pending().await
+}
+
+/// Takes a run over as soon as the process is gone that carries it out: who waits for its end would wait for ever.
+pub(super) async fn inherit(session: &Session, run: RunId) -> Infallible {
+    loop {
+        tokio::time::sleep(INHERIT_EVERY).await;
+        match session.take_over(run).await {
+            Ok(true) => return std::future::pending().await,
+            Ok(false) => {}
+            Err(failure) => tracing::debug!(run_id = %run, why = %failure.message, "the run is not taken over"),
+        }
+    }
 }
 
 fn draw(view: &RunView) {

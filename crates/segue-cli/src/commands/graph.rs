@@ -54,13 +54,13 @@ async fn of_deployed(id: &WorkflowId, version: Option<&str>, settings: &Settings
         }
         _ => failure,
     };
-    let store = wiring::open_store(settings).map_err(nothing)?;
+    let store = wiring::open_store(settings).await.map_err(nothing)?;
     let deployment = subject::find(&*store, id, version).await.map_err(nothing)?;
     Ok(Graph::of_spec(&subject::spec_of(&*store, &deployment).await?, &settings.default_task))
 }
 
 async fn of_run(subject: &str, settings: &Settings) -> Outcome<Graph> {
-    let store = wiring::open_store(settings)?;
+    let store = wiring::open_store(settings).await?;
     let run = run_ref::resolve(&*store, subject).await?;
     let row = store.get_run(run).await?;
     let mut view = RunView::new(&workflow(&*store, row.workflow_hash).await?, &settings.default_task);

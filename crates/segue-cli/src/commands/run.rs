@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    drive::{Manner, Seen, Show, Watch, as_json, conclude, report, watch},
+    drive::{Manner, Seen, Show, Watch, as_json, conclude, inherit, report, watch},
     stuck::Patience,
 };
 use crate::{
@@ -144,7 +144,7 @@ async fn deployed(
     digits: Option<&str>,
     settings: &Settings,
 ) -> Outcome<(WorkflowSpec, Family, String, Option<ContentHash>)> {
-    let store = match wiring::open_store(settings) {
+    let store = match wiring::open_store(settings).await {
         Ok(store) => store,
         Err(failure) if failure.exit == Exit::NotFound => {
             return Err(Failure::not_found(format!("`{id}` is no file, and there is no store with workflows yet"))
@@ -221,7 +221,11 @@ pub(super) async fn see_to_its_end(
     manner: Manner,
 ) -> Outcome {
     let what = Watch { run, after, show: Show::suitable(manner.json), manner, driven_by: ours.then_some(session) };
-    match watch(&session.store, signals, what).await? {
+    let seen = tokio::select! {
+        seen = watch(&session.store, signals, what) => seen?,
+        never = inherit(session, run), if !ours => match never {},
+    };
+    match seen {
         seen if ours => conclude(session, run, seen, manner.json).await,
         Seen::Ended => {
             let document = document::of_run(&*session.store, run).await?;

@@ -32,7 +32,8 @@ pub(super) async fn serve(args: ServeArgs, settings: Settings) -> Outcome {
     let metrics = Arc::new(PrometheusMetrics::default());
     let serving = Serving { metrics: metrics.clone(), rehearsal: args.is_rehearsal(), answers };
     let session = Session::start_serving(settings, serving).await?;
-    let server = bound.serve(Served { engine: session.engine.clone(), metrics });
+    let measure = session.measure(metrics.clone());
+    let server = bound.serve(Served { engine: session.engine.clone(), metrics, measure });
     tell_ready(&session, &server, args.json);
     tokio::select! {
         _ = signals.next() => leave(session, server, signals, args.json).await,

@@ -34,7 +34,7 @@ pub(super) async fn workflows(command: WorkflowsCommand, settings: Settings) -> 
 
 async fn list(args: WorkflowsListArgs, settings: Settings) -> Outcome {
     // Where nothing was ever deployed there is nothing to list, and that is no error.
-    let deployments = match wiring::open_store(&settings) {
+    let deployments = match wiring::open_store(&settings).await {
         Ok(store) => store.deployments(None, args.limit).await?,
         Err(failure) if failure.exit == Exit::NotFound => Vec::new(),
         Err(failure) => return Err(failure),
@@ -60,7 +60,7 @@ async fn list(args: WorkflowsListArgs, settings: Settings) -> Outcome {
 }
 
 async fn history(args: WorkflowsHistoryArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let id = WorkflowId::from(args.workflow.as_str());
     let deployments = store.deployments(Some(&id), args.limit).await?;
     if deployments.is_empty() {
@@ -93,7 +93,7 @@ async fn show(args: WorkflowsShowArgs, settings: Settings) -> Outcome {
                 .help(format!("segue graph {file} draws it; segue workflows deploy {file} deploys it")));
         }
     };
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let deployment = subject::find(&*store, &id, version).await?;
     let spec = subject::spec_of(&*store, &deployment).await?;
     if args.json {

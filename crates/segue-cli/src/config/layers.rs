@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    limits::Limits,
     models::Models,
     secrets::{self, SecretSource, SecretSources},
     setting::{Kind, SETTINGS, Setting, find},
@@ -77,6 +78,7 @@ pub(crate) struct Resolved {
     entries: BTreeMap<&'static str, Entry>,
     secrets: SecretSources,
     models: Models,
+    limits: Limits,
 }
 
 impl Resolved {
@@ -93,6 +95,11 @@ impl Resolved {
     /// Who has models, and their limits and prices.
     pub(crate) fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// Limits that all workflows share.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 
@@ -125,11 +132,13 @@ pub(crate) fn resolve(flags: &[(&'static str, String)], world: &World) -> Outcom
     }
     let mut secrets = BTreeMap::new();
     let mut models = Models::default();
+    let mut limits = Limits::default();
     for layer in layers.into_iter().flatten() {
         secrets.extend(layer.secrets);
         models.add(&layer.file, layer.providers, layer.models)?;
+        limits.add(&layer.file, layer.limits)?;
     }
-    Ok(Resolved { entries, secrets: SecretSources(secrets), models: models.with_defaults(world) })
+    Ok(Resolved { entries, secrets: SecretSources(secrets), models: models.with_defaults(world), limits })
 }
 
 struct Layer {
@@ -138,6 +147,7 @@ struct Layer {
     secrets: BTreeMap<String, SecretSource>,
     providers: Option<toml::Value>,
     models: Option<toml::Value>,
+    limits: Option<toml::Value>,
 }
 
 fn read_file(file: &Path) -> Outcome<Option<Layer>> {
@@ -157,8 +167,9 @@ fn read_file(file: &Path) -> Outcome<Option<Layer>> {
     })?;
     let secrets = table.remove("secrets").map(|table| secrets::read(file, &table)).transpose()?.unwrap_or_default();
     let (providers, models) = (table.remove("providers"), table.remove("models"));
+    let limits = table.remove("limits");
     let values = table.iter().map(|(key, value)| read_value(file, key, value)).collect::<Outcome<_>>()?;
-    Ok(Some(Layer { file: file.to_owned(), values, secrets, providers, models }))
+    Ok(Some(Layer { file: file.to_owned(), values, secrets, providers, models, limits }))
 }
 
 fn read_value(file: &Path, key: &str, value: &toml::Value) -> Outcome<(&'static str, String)> {

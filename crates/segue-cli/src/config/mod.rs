@@ -3,7 +3,9 @@
 //!
 //! One table ([`setting::SETTINGS`]) names every setting; the layers, the schema and `config show` are made from it.
 
+mod address;
 mod layers;
+mod limits;
 mod models;
 mod schema;
 mod secrets;
@@ -11,13 +13,15 @@ mod setting;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use clap::ValueEnum;
 
+pub(crate) use address::{BusUrl, Password, StoreUrl, shown};
 pub(crate) use layers::{Origin, Resolved, World, resolve};
+pub(crate) use limits::Limits;
 pub(crate) use models::Models;
 pub(crate) use schema::schema;
 pub(crate) use secrets::SecretSources;
@@ -42,6 +46,10 @@ pub(crate) enum LogFormat {
 pub(crate) struct Settings {
     /// Where runs are kept.
     pub(crate) store: StoreUrl,
+    /// The password of the store's database, if its address holds none.
+    pub(crate) store_password: Option<Password>,
+    /// Where events are published to.
+    pub(crate) bus: BusUrl,
     /// `PRAGMA synchronous=FULL`: a commit outlives a power loss. Else only a crash of the process.
     pub(crate) synchronous_full: bool,
     /// The folder of what Segue makes for itself and keeps.
@@ -50,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) default_task: String,
     /// Attempts of one adapter, of all runs, that one process carries out at once.
     pub(crate) max_parallel_tasks: usize,
+    /// Runs that one engine that serves carries out at once.
+    pub(crate) max_live_runs: usize,
     /// How long running tasks may go on after a request to leave.
     pub(crate) drain: Duration,
     /// How long a cancelled task may take to end by itself.
@@ -68,38 +78,8 @@ pub(crate) struct Settings {
     pub(crate) secrets: SecretSources,
     /// Who has models, and their limits and prices.
     pub(crate) models: Models,
-}
-
-/// Where runs are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum StoreUrl {
-    /// In this process, gone with it.
-    Memory,
-    /// In a SQLite file.
-    Sqlite(PathBuf),
-}
-
-impl StoreUrl {
-    /// Reads `memory:` or `sqlite:PATH`; a relative path starts in `base`.
-    fn parse(text: &str, base: &Path) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some(("memory", "")) => Ok(Self::Memory),
-            Some(("sqlite", path)) if !path.is_empty() => {
-                let path = path.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-                Ok(Self::Sqlite(base.join(path)))
-            }
-            _ => Err(format!("`{text}` names no store: write `sqlite:PATH` or `memory:`")),
-        }
-    }
-}
-
-impl std::fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Memory => f.write_str("memory:"),
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-        }
-    }
+    /// Limits that all workflows share.
+    pub(crate) limits: Limits,
 }
 
 /// Reads all layers of the process's surroundings.
@@ -110,6 +90,7 @@ pub(crate) fn load(flags: &GlobalArgs) -> Outcome<Resolved> {
 fn flag_values(flags: &GlobalArgs) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
     values.extend(flags.store.clone().map(|url| ("store", url)));
+    values.extend(flags.bus.clone().map(|url| ("bus", url)));
     values.extend(flags.home.as_ref().map(|dir| ("home", dir.display().to_string())));
     let format = flags.log_format.and_then(|format| format.to_possible_value());
     values.extend(format.map(|format| ("log_format", format.get_name().to_owned())));
@@ -140,10 +121,13 @@ impl Settings {
         };
         Ok(Self {
             store: StoreUrl::parse(&text("store"), &resolved.entry("store").base).map_err(|why| bad("store", why))?,
+            store_password: store_password(resolved).map_err(|why| bad("store_password_file", why))?,
+            bus: BusUrl::parse(&text("bus")).map_err(|why| bad("bus", why))?,
             synchronous_full: choice("synchronous", ["full", "normal"])? == 0,
             home: path("home"),
             default_task: text("default_task"),
             max_parallel_tasks: number("max_parallel_tasks")?.max(1.0) as usize,
+            max_live_runs: number("max_live_runs")?.max(1.0) as usize,
             drain: Duration::from_secs_f64(number("drain_seconds")?),
             grace: Duration::from_secs_f64(number("grace_seconds")?),
             lease: lease(number("lease_seconds")?).map_err(|why| bad("lease_seconds", why))?,
@@ -153,8 +137,20 @@ impl Settings {
             log_is_default: resolved.entry("log").origin == Origin::Default,
             secrets: resolved.secrets().clone(),
             models: resolved.models().clone(),
+            limits: resolved.limits().clone(),
         })
     }
+}
+
+/// The password of the store's database: from the file that is named, else from where PostgreSQL's own programs take it.
+fn store_password(resolved: &Resolved) -> Result<Option<Password>, String> {
+    let entry = resolved.entry("store_password_file");
+    if entry.text.is_empty() {
+        return Ok(std::env::var("PGPASSWORD").ok().filter(|text| !text.is_empty()).map(Password::new));
+    }
+    let file = entry.base.join(&entry.text);
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("{} cannot be read: {error}", file.display()))?;
+    Ok(Some(Password::new(text.trim_end_matches(['\r', '\n']))))
 }
 
 /// A lease: long enough to be renewed in time, short enough that somebody waits for its end.
@@ -171,23 +167,5 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
     match text.strip_prefix("localhost:") {
         Some(port) => port.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).map_err(|_| wrong()),
         None => text.parse().map_err(|_| wrong()),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_store_is_named_by_its_url() {
-        let parse = |text| StoreUrl::parse(text, Path::new("/work"));
-        assert_eq!(parse("memory:"), Ok(StoreUrl::Memory));
-        assert_eq!(parse("sqlite:a/b.db"), Ok(StoreUrl::Sqlite("/work/a/b.db".into())));
-        assert_eq!(parse("sqlite:/x.db"), Ok(StoreUrl::Sqlite("/x.db".into())));
-        assert_eq!(parse("sqlite:///x.db"), Ok(StoreUrl::Sqlite("/x.db".into())));
-        for bad in ["", "x.db", "sqlite:", "postgres://h/d", "memory:x"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
     }
 }

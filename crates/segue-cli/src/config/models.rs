@@ -200,7 +200,11 @@ impl ModelEntry {
     }
 }
 
-fn entries<T: DeserializeOwned>(file: &Path, table: &str, value: Option<toml::Value>) -> Outcome<Vec<(String, T)>> {
+pub(super) fn entries<T: DeserializeOwned>(
+    file: &Path,
+    table: &str,
+    value: Option<toml::Value>,
+) -> Outcome<Vec<(String, T)>> {
     let Some(value) = value else { return Ok(Vec::new()) };
     let toml::Value::Table(named) = value else {
         return Err(wrong(file, &format!("`{table}` is a table")).help(format!("write each as [{table}.NAME]")));
@@ -213,7 +217,7 @@ fn entries<T: DeserializeOwned>(file: &Path, table: &str, value: Option<toml::Va
     named.into_iter().map(entry).collect()
 }
 
-fn wrong(file: &Path, what: &str) -> Failure {
+pub(super) fn wrong(file: &Path, what: &str) -> Failure {
     Failure::invalid(format!("{}: {what}", file.display()))
 }
 

@@ -1,5 +1,6 @@
 //! The configuration's JSON Schema, made from the table of settings.
 
+use segue_core::spec::LIMIT_MAX;
 use serde_json::{Map, Value, json};
 
 use super::setting::{Kind, SETTINGS, Setting};
@@ -11,6 +12,7 @@ pub(crate) fn schema() -> Value {
     properties.insert("secrets".to_owned(), of_secrets());
     properties.insert("providers".to_owned(), of_providers());
     properties.insert("models".to_owned(), of_models());
+    properties.insert("limits".to_owned(), of_limits());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "segue.toml",
@@ -89,6 +91,27 @@ fn of_models() -> Value {
                     },
                     "required": ["input", "output"],
                     "additionalProperties": false,
+                },
+            },
+            "additionalProperties": false,
+        },
+    })
+}
+
+fn of_limits() -> Value {
+    let limit = |about: &str| json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "description": about });
+    json!({
+        "type": "object",
+        "description": "Limits that the nodes of all workflows can name in `limits`. They hold over all engines of a store.",
+        "additionalProperties": {
+            "type": "object",
+            "properties": {
+                "concurrent": limit("Attempts at once."),
+                "per_minute": limit("Attempts that begin in any 60 seconds."),
+                "tokens_per_minute": limit("Tokens of models in any 60 seconds, read and written."),
+                "key": {
+                    "type": "string",
+                    "description": "An expression over `params` and `run`. Each of its values has a limit of its own.",
                 },
             },
             "additionalProperties": false,

@@ -33,7 +33,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
         key: "store",
         kind: Kind::Text,
         default: "sqlite:.segue/segue.db",
-        about: "Where runs are kept: sqlite:PATH or memory: (gone with the process).",
+        about: "Where runs are kept: sqlite:PATH, postgres://USER@HOST/DATABASE (for engines on several machines) or memory: (gone with the process).",
+    },
+    Setting {
+        key: "store_password_file",
+        kind: Kind::Text,
+        default: "",
+        about: "A file that holds the password of the store's database, so that it stands in no address. Without it: the variable PGPASSWORD.",
+    },
+    Setting {
+        key: "bus",
+        kind: Kind::Text,
+        default: "auto",
+        about: "Where events are published for who watches from other processes: redis://HOST:PORT, postgres: (the store's database) or memory: (nowhere else; who watches reads the store). auto: postgres: where the store is one, else memory:.",
     },
     Setting {
         key: "synchronous",
@@ -58,6 +70,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: Kind::Number,
         default: "16",
         about: "Tasks of one adapter, of all runs, that one process carries out at once.",
+    },
+    Setting {
+        key: "max_live_runs",
+        kind: Kind::Number,
+        default: "1000",
+        about: "Runs that one engine that serves carries out at once; it leaves further ones to others. Those that wait for a person, a time or another run do not count.",
     },
     Setting {
         key: "drain_seconds",

@@ -1,6 +1,9 @@
 //! A folder of its own, and the real program in it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+/// Engines that serve.
+pub mod serving;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -150,7 +153,7 @@ pub fn home() -> PathBuf {
             .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("segue-home"), PathBuf::from);
         let place = Place::new();
         place.write("agent.yaml", "id: agent\nnodes:\n  - { id: a, name: say hello }\n");
-        let mut command = place.command(&["submit", "agent.yaml", "--rehearse"]);
+        let mut command = place.command(&["run", "agent.yaml", "--rehearse"]);
         let ran = Ran::from(command.env("SEGUE_HOME", &home).output().unwrap());
         assert_eq!(ran.code, 0, "{ran:#?}");
         home

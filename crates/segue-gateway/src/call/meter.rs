@@ -6,7 +6,10 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use segue_core::{outcome::Usage, ports::Progress};
+use segue_core::{
+    outcome::Usage,
+    ports::{MetricsCollector, Progress},
+};
 use serde_json::json;
 use tracing::Span;
 
@@ -51,6 +54,7 @@ impl Ending {
 pub(super) struct Meter {
     accounts: Arc<Accounts>,
     account: Arc<Account>,
+    metrics: Option<Arc<dyn MetricsCollector>>,
     model: String,
     provider: String,
     streamed: bool,
@@ -88,6 +92,7 @@ impl Meter {
         Self {
             accounts: call.shared.accounts.clone(),
             account: call.account.clone(),
+            metrics: call.shared.metrics.clone(),
             model: call.ask.model.clone(),
             provider: provider.to_owned(),
             streamed: call.ask.stream,
@@ -209,6 +214,15 @@ impl Meter {
         }
         if !matches!(ending, Ending::Answered | Ending::Replayed) {
             self.span.record("error.type", ending.as_str());
+        }
+        if let Some(metrics) = &self.metrics {
+            let model = ("model", self.model.as_str());
+            metrics.add("segue_model_calls_total", &[model, ("outcome", ending.as_str())], 1);
+            for (direction, tokens) in [("input", usage.input_tokens), ("output", usage.output_tokens)] {
+                if tokens > 0 {
+                    metrics.add("segue_model_tokens_total", &[model, ("direction", direction)], tokens);
+                }
+            }
         }
         if !self.account.progress.is_wanted() {
             return;

@@ -28,7 +28,7 @@ use crate::{
     retry_after,
     server::severed,
     sse,
-    upstream::{UpstreamError, UpstreamReply, UpstreamRequest},
+    upstream::{Caller, UpstreamError, UpstreamReply, UpstreamRequest},
 };
 
 /// How long a call waits in all because a provider asks it to.
@@ -174,8 +174,11 @@ impl Call {
             if is_quota {
                 return Ok(reply);
             }
+            let Caller { run_id, task, attempt, .. } = &self.account.caller;
             tracing::info!(
-                attempt = self.account.name,
+                %run_id,
+                task_id = %task,
+                attempt,
                 model = self.ask.model,
                 seconds = pause.as_secs_f64(),
                 "the provider asks to wait; all calls of this model do"
@@ -188,7 +191,8 @@ impl Call {
 
     fn broken(&self, route: &Route, meter: &mut Meter, error: &UpstreamError) -> Stop {
         let trouble = format!("the provider `{}` {error}", route.upstream.name());
-        tracing::warn!(attempt = self.account.name, model = self.ask.model, "{trouble}");
+        let Caller { run_id, task, attempt, .. } = &self.account.caller;
+        tracing::warn!(%run_id, task_id = %task, attempt, model = self.ask.model, "{trouble}");
         self.account.had_trouble(trouble);
         meter.close(Ending::Broken);
         Stop::Broken

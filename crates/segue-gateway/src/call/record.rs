@@ -8,7 +8,7 @@ use segue_core::{
 use serde_json::Value;
 
 use super::Call;
-use crate::ask::Endpoint;
+use crate::{ask::Endpoint, upstream::Caller};
 
 /// The answer that an earlier attempt was given to this very call. A journal that cannot be read costs money, and no task.
 pub(super) async fn find(call: &Call) -> Option<RecordedCall> {
@@ -21,7 +21,8 @@ pub(super) async fn find(call: &Call) -> Option<RecordedCall> {
         return None;
     }
     call.shared.journal.recorded(key).await.unwrap_or_else(|error| {
-        tracing::warn!(attempt = call.account.name, %error, "the journal of model calls cannot be read");
+        let Caller { run_id, task, attempt, .. } = &call.account.caller;
+        tracing::warn!(%run_id, task_id = %task, attempt, %error, "the journal of model calls cannot be read");
         None
     })
 }
@@ -36,11 +37,12 @@ pub(super) async fn keep(call: &Call, content_type: &str, body: Vec<u8>, usage: 
         body,
         usage,
     };
-    let (journal, name) = (call.shared.journal.clone(), call.account.name.clone());
+    let (journal, caller) = (call.shared.journal.clone(), call.account.caller.clone());
     let recording = tokio::spawn(async move {
         if let Err(error) = journal.record(recorded).await {
             // The answer is paid for: to withhold it would only cost more.
-            tracing::warn!(attempt = name, %error, "an answer of a model is not in the journal");
+            let Caller { run_id, task, attempt, .. } = caller;
+            tracing::warn!(%run_id, task_id = %task, attempt, %error, "an answer of a model is not in the journal");
         }
     });
     if let Err(error) = recording.await {

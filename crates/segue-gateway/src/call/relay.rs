@@ -14,7 +14,7 @@ use crate::{
     convert::{Look, look, shown},
     lane::Slot,
     sse::Splitter,
-    upstream::{BodyStream, UpstreamReply},
+    upstream::{BodyStream, Caller, UpstreamReply},
 };
 
 /// A longer answer is given on, but not kept.
@@ -83,7 +83,8 @@ impl Relay {
                 Some(Err(error)) => {
                     self.body = None;
                     let trouble = format!("the provider {error}");
-                    tracing::warn!(attempt = self.call.account.name, model = self.call.ask.model, "{trouble}");
+                    let Caller { run_id, task, attempt, .. } = &self.call.account.caller;
+                    tracing::warn!(%run_id, task_id = %task, attempt, model = self.call.ask.model, "{trouble}");
                     self.call.account.had_trouble(trouble);
                     self.meter.close(Ending::Broken);
                     return Some(Err(io::ErrorKind::ConnectionReset.into()));

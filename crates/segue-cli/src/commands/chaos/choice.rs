@@ -92,7 +92,11 @@ pub(super) fn rounds(points: &[Point], args: &ChaosArgs) -> Vec<Round> {
         candidates[random.usize(from..to)].clone()
     });
     let chosen: Vec<Point> = chosen.collect();
-    chosen.into_iter().enumerate().map(|(at, point)| Round { again: again(&point, at, &mut random), point: Some(point) }).collect()
+    chosen
+        .into_iter()
+        .enumerate()
+        .map(|(at, point)| Round { again: again(&point, at, &mut random), point: Some(point) })
+        .collect()
 }
 
 /// Every third recovery is killed too.
@@ -122,7 +126,8 @@ mod tests {
     #[test]
     fn each_kind_of_moment_has_its_kills() {
         let ledger = [moment(1, About::Commit), moment(2, About::Start), moment(3, About::Answer)];
-        let sides: Vec<(u64, Side)> = points(&ledger).iter().map(|point| (point.kill.moment, point.kill.side)).collect();
+        let sides: Vec<(u64, Side)> =
+            points(&ledger).iter().map(|point| (point.kill.moment, point.kill.side)).collect();
         use Side::{After, Before, Workers};
         assert_eq!(sides, [(1, Before), (1, After), (2, Workers), (3, Before), (3, After), (3, Workers)]);
         // Where the engine itself asks models there are no workers.

@@ -32,6 +32,8 @@ pub(super) enum Promise {
     SameResults,
     /// Every accepted run ends.
     Ends,
+    /// The store is whole, and its summaries are what its logs say.
+    Intact,
 }
 
 /// One broken promise.
@@ -78,6 +80,7 @@ pub(super) fn judge(case: &Case<'_>) -> Findings {
     let paid = baseline.paid.clone();
     findings.paid(&ran.ledger, &paid, |call| ran.results.portable(call));
     findings.recoveries = recoveries(&ran.ledger);
+    ran.damage.iter().for_each(|what| findings.breaks(Promise::Intact, what));
     match &ran.ended {
         Ended::TooLate => findings.breaks(Promise::Ends, "a process has not come to an end in time"),
         Ended::Badly(why) => findings.breaks(Promise::Ends, why),

@@ -38,7 +38,8 @@ fn what_succeeded_on_record_may_not_run_again() {
     assert_eq!(repeats(in_flight), (0, 1), "its success was on the way");
     let own = [done(), vec![recorded("task.retrying", 1), killed(After), Began(attempt(2))]].concat();
     assert_eq!(repeats(own), (0, 0), "it failed by itself, and that was on record");
-    let of_worker = vec![Began(attempt(1)), killed(Workers), Ended(attempt(1)), recorded("task.retrying", 1), Began(attempt(2))];
+    let of_worker =
+        vec![Began(attempt(1)), killed(Workers), Ended(attempt(1)), recorded("task.retrying", 1), Began(attempt(2))];
     assert_eq!(repeats(of_worker), (0, 1));
 }
 

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use segue_core::verify::Verifier;
 use serde_json::Value;
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 
-use super::{choice::Kills, people, results::Results};
+use super::{Victim, choice::Kills, people, results::Results};
 use crate::{
     args::ChaosArgs,
     chaos::{
@@ -21,7 +22,7 @@ use crate::{
     config::{Settings, StoreUrl},
     exit::Exit,
     failure::{Failure, Outcome},
-    wiring,
+    wiring::{self, Purpose, Session},
 };
 
 /// More processes than any round needs: one to be killed, one to be killed in recovery, and one after each answer.
@@ -40,8 +41,6 @@ pub(super) struct Lab {
     settings: Settings,
     /// What a start is given.
     start: Vec<String>,
-    /// Of that, the rehearsal's script.
-    script: Option<String>,
     answers: Vec<(String, Value)>,
     bug: Option<Bug>,
 }
@@ -51,6 +50,8 @@ pub(super) struct Ran {
     pub(super) ended: Ended,
     pub(super) ledger: Vec<Line>,
     pub(super) results: Results,
+    /// What is wrong with the store.
+    pub(super) damage: Vec<String>,
 }
 
 /// How a round ended.
@@ -77,8 +78,8 @@ impl Lab {
         // Whoever does not hear whether a start was accepted asks again with the same key.
         start.extend(["--idempotency-key", "chaos"].map(str::to_owned));
         let bug = std::env::var(BUG_VARIABLE).ok().and_then(|name| serde_json::from_value(Value::String(name)).ok());
-        let (answers, script) = (args.answers.clone(), args.script.clone());
-        Ok(Self { folder: Some(folder), keep: args.keep, kept: None, program, settings, start, script, answers, bug })
+        let answers = args.answers.clone();
+        Ok(Self { folder: Some(folder), keep: args.keep, kept: None, program, settings, start, answers, bug })
     }
 
     /// The handler of nodes that name none.
@@ -113,18 +114,20 @@ impl Lab {
         }
     }
 
-    /// Makes what takes long and is made once: Python environments. A start that is recorded and not carried out does it.
-    pub(super) async fn prepare(&self, most: Duration) -> Outcome<()> {
+    /// Makes what takes long and is made once: Python environments.
+    pub(super) async fn prepare(&self, victim: &Victim, quiet: bool) -> Outcome<()> {
         let place = Place::make(&self.path().join("prepared"), &self.settings)?;
-        let start: Vec<&str> = self.start.iter().map(String::as_str).filter(|word| Some(*word) != self.script.as_deref()).collect();
-        let command = self.command(&place, &[&["submit"], &start[..]].concat());
-        match self.carry_out(command, most).await? {
-            Stop::Ended => Ok(()),
-            Stop::TooLate => Err(Failure::new(Exit::TimedOut, "what the workflow's tasks need is not made in time")
-                .help("make it once: segue submit FILE --rehearse; `segue doctor` says what is missing")),
-            Stop::Otherwise(why) => Err(Failure::invalid(why)),
-            Stop::Killed | Stop::Waits => Err(Failure::internal("nobody asked for that")),
-        }
+        let session = Session::start(place.settings, Purpose { quiet }).await?;
+        let prepared = async {
+            session.prepare(&victim.spec, &victim.base_dir).await?;
+            for child in victim.family.members() {
+                session.prepare(child, &victim.base_dir).await?;
+            }
+            Ok(())
+        };
+        let prepared = prepared.await;
+        session.end().await;
+        prepared
     }
 
     /// One run, from its start to its end, whoever is killed in between.
@@ -132,15 +135,15 @@ impl Lab {
         let place = Place::make(&self.path().join(name), &self.settings)?;
         let ended = self.processes(&place, kills, most).await?;
         let ledger = place.ledger()?;
-        let results = match place.has_store() {
-            true => Results::of(&*wiring::open_store(&place.settings)?).await?,
-            false => Results::default(),
+        let (results, damage) = match place.has_store() {
+            true => (Results::of(&*wiring::open_store(&place.settings).await?).await?, damage(&place.settings).await?),
+            false => Default::default(),
         };
         let ended = match ended {
             Ended::Well if !results.is_over() => Ended::Badly("the program ended, and a run has not".to_owned()),
             ended => ended,
         };
-        Ok(Ran { ended, ledger, results })
+        Ok(Ran { ended, ledger, results, damage })
     }
 
     async fn processes(&self, place: &Place, kills: Kills, most: Duration) -> Outcome<Ended> {
@@ -152,7 +155,8 @@ impl Lab {
             let passed = if was_killed { 0 } else { moments };
             let is_started = lines.iter().any(|line| matches!(line.entry, Entry::Acknowledged { .. }));
             // The start that was killed around its record is simply asked for again.
-            let is_start = !is_started || was_killed && kills.first.is_some_and(|kill| kill.moment == 1) && again.is_none();
+            let is_start =
+                !is_started || was_killed && kills.first.is_some_and(|kill| kill.moment == 1) && again.is_none();
             let plan = Plan { ledger: place.ledger.clone(), passed, kill, bug: self.bug };
             match self.process(place, is_start, &plan, most).await? {
                 Stop::TooLate => return Ok(Ended::TooLate),
@@ -165,7 +169,7 @@ impl Lab {
                 }
                 Stop::Killed => return Ok(Ended::Badly("somebody else killed the program".to_owned())),
                 Stop::Waits => {
-                    let store = wiring::open_store(&place.settings)?;
+                    let store = wiring::open_store(&place.settings).await?;
                     if people::answer_all(&*store, &self.answers).await? == 0 {
                         return Ok(Ended::Badly("it says that it waits for somebody, and nothing does".to_owned()));
                     }
@@ -220,6 +224,14 @@ impl Lab {
             }
         })
     }
+}
+
+/// What `segue store verify` finds.
+async fn damage(settings: &Settings) -> Outcome<Vec<String>> {
+    let (store, upkeep) = (wiring::open_store(settings).await?, wiring::upkeep(settings).await?);
+    let mut verifier = Verifier::new(&*store, &*upkeep);
+    verifier.verify_all().await?;
+    Ok(verifier.report.findings.items.into_iter().map(|finding| finding.found).collect())
 }
 
 /// Why a process is gone.

@@ -15,7 +15,7 @@ mod results;
 mod show;
 mod tally;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use segue_core::{ids::HandlerId, plan::Plan, spec::WorkflowSpec};
 use segue_worker::contain::sweep_dead_engines;
@@ -34,21 +34,19 @@ use crate::{
     document::Document,
     exit::Exit,
     failure::{Failure, Outcome},
+    family::Family,
     inputs,
     signals::Signals,
     subject::Subject,
     terminal,
 };
 
-/// How long Python environments may take to be made.
-const PREPARATION: Duration = Duration::from_secs(900);
-
 pub(super) async fn chaos(args: ChaosArgs, settings: Settings) -> Outcome {
-    let spec = victim(&args, &settings).await?;
+    let victim = victim(&args, &settings).await?;
     let mut signals = Signals::listen()?;
     let mut lab = Lab::set_up(&args, settings)?;
     let outcome = tokio::select! {
-        outcome = experiment(&args, &spec, &mut lab) => outcome,
+        outcome = experiment(&args, &victim, &mut lab) => outcome,
         _ = signals.next() => {
             terminal::keep_frame();
             terminal::say("interrupted; nothing is decided");
@@ -61,28 +59,36 @@ pub(super) async fn chaos(args: ChaosArgs, settings: Settings) -> Outcome {
     outcome
 }
 
+/// The workflow, with its child workflows, and where its relative paths start.
+struct Victim {
+    spec: WorkflowSpec,
+    family: Family,
+    base_dir: PathBuf,
+}
+
 /// The workflow, checked as `segue run` does it, so that each process can start it.
-async fn victim(args: &ChaosArgs, settings: &Settings) -> Outcome<WorkflowSpec> {
+async fn victim(args: &ChaosArgs, settings: &Settings) -> Outcome<Victim> {
     if args.workflow == "-" || args.inputs_file.as_deref() == Some("-") {
         return Err(Failure::usage("every process reads the workflow and its inputs anew; stdin can be read once")
             .help("write them to files"));
     }
     let Subject::File(file) = Subject::of(&args.workflow) else {
-        return Err(Failure::usage(format!("`{}` is no file, and chaos takes its own stores", args.workflow))
-            .help(format!("write the deployed workflow to a file: segue workflows show {} > workflow.yaml", args.workflow)));
+        return Err(Failure::usage(format!("`{}` is no file, and chaos takes its own stores", args.workflow)).help(
+            format!("write the deployed workflow to a file: segue workflows show {} > workflow.yaml", args.workflow),
+        ));
     };
-    let (document, _) = Document::read(file, settings)?.with_family(settings).await?;
-    let (spec, _) = document.into_workflow(args.json)?;
+    let (document, family) = Document::read(file, settings)?.with_family(settings).await?;
+    let (spec, base_dir) = document.into_workflow(args.json)?;
     inputs::gather(&spec, args.inputs_file.as_deref(), &args.inputs)?;
-    Ok(spec)
+    Ok(Victim { spec, family, base_dir })
 }
 
-async fn experiment(args: &ChaosArgs, spec: &WorkflowSpec, lab: &mut Lab) -> Outcome {
+async fn experiment(args: &ChaosArgs, victim: &Victim, lab: &mut Lab) -> Outcome {
     let progress = Progress::new(args.json);
-    let baseline = undisturbed(args, spec, lab, &progress).await?;
+    let baseline = undisturbed(args, victim, lab, &progress).await?;
     let points = points(&baseline.ledger);
     let chosen = rounds(&points, args);
-    let mut tally = Tally::new(spec.id.clone(), args.seed, &baseline, points.len(), chosen.len());
+    let mut tally = Tally::new(victim.spec.id.clone(), args.seed, &baseline, points.len(), chosen.len());
     progress.begins(&tally, &baseline);
     for (n, round) in chosen.iter().enumerate() {
         progress.round(n, round, &tally);
@@ -99,9 +105,9 @@ async fn experiment(args: &ChaosArgs, spec: &WorkflowSpec, lab: &mut Lab) -> Out
 }
 
 /// Two runs that nobody disturbs: what they come to, and what already differs between them.
-async fn undisturbed(args: &ChaosArgs, spec: &WorkflowSpec, lab: &mut Lab, progress: &Progress) -> Outcome<Baseline> {
+async fn undisturbed(args: &ChaosArgs, victim: &Victim, lab: &mut Lab, progress: &Progress) -> Outcome<Baseline> {
     progress.prepares();
-    lab.prepare(PREPARATION).await?;
+    lab.prepare(victim, args.json).await?;
     let mut two = Vec::new();
     for name in ["undisturbed-1", "undisturbed-2"] {
         progress.undisturbed(two.len());
@@ -118,7 +124,8 @@ async fn undisturbed(args: &ChaosArgs, spec: &WorkflowSpec, lab: &mut Lab, progr
         lab.finish(name, false);
         two.push(ran);
     }
-    let plan = Plan::compile(spec, &HandlerId::new(lab.default_task())).map_err(|error| Failure::internal(error.to_string()))?;
+    let plan = Plan::compile(&victim.spec, &HandlerId::new(lab.default_task()))
+        .map_err(|error| Failure::internal(error.to_string()))?;
     let [first, second] = <[_; 2]>::try_from(two).unwrap_or_else(|_| unreachable!("two runs were made"));
     Ok(Baseline::of(first, second, plan))
 }

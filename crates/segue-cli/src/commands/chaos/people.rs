@@ -43,11 +43,12 @@ fn given_for<'a>(task: &WaitingTask, given: &'a [(String, Value)]) -> Option<&'a
 
 fn unanswered(task: &WaitingTask, error: &AnswerError) -> Failure {
     let id = &task.task_id;
-    let failure = Failure::invalid(format!("{id} waits for {}, and yes is no answer: {error}", waits::what(&task.waiting)));
+    let failure =
+        Failure::invalid(format!("{id} waits for {}, and yes is no answer: {error}", waits::what(&task.waiting)));
     let failure = match error {
-        AnswerError::Invalid(problems) => {
-            problems.iter().fold(failure, |failure, problem| failure.note(format!("{}: {}", problem.path, problem.message)))
-        }
+        AnswerError::Invalid(problems) => problems
+            .iter()
+            .fold(failure, |failure, problem| failure.note(format!("{}: {}", problem.path, problem.message))),
         _ => failure,
     };
     failure.help(format!("say what is to be answered: --answer '{id}={}'", yes(&task.waiting)))

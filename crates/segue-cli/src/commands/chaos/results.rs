@@ -57,9 +57,10 @@ impl Results {
                 },
             };
             let log = store.events(row.run_id, 0, 0).await?;
-            let tasks = document.tasks.iter().map(|(task, shown)| {
-                (task.clone(), (shown["status"].clone(), shown["output"].clone()))
-            });
+            let tasks = document
+                .tasks
+                .iter()
+                .map(|(task, shown)| (task.clone(), (shown["status"].clone(), shown["output"].clone())));
             let result = RunResult {
                 status: document.status,
                 tasks: tasks.collect(),
@@ -102,7 +103,10 @@ pub(super) fn differences(expected: &Results, found: &Results) -> Vec<(Place, St
         };
         if expected.status != found.status {
             let why = found.error.as_ref().map_or(String::new(), |error| format!(" ({error})"));
-            all.push((place(What::Run), format!("{} is {}{why} and should be {}", shown(name), found.status, expected.status)));
+            all.push((
+                place(What::Run),
+                format!("{} is {}{why} and should be {}", shown(name), found.status, expected.status),
+            ));
         }
         if expected.outputs != found.outputs {
             all.push((place(What::Outputs), format!("the outputs of {} are {}", shown(name), cut(&found.outputs))));

@@ -54,11 +54,13 @@ impl Progress {
 
     pub(super) fn begins(&self, tally: &Tally, baseline: &Baseline) {
         let status = tally.status.map_or("nothing", Status::as_str);
+        let tasks = baseline.results.runs.values().map(|run| run.tasks.len() as u64).sum();
+        let calls =
+            if tally.calls == 0 { String::new() } else { format!(", {} of models", count(tally.calls, "answer")) };
         self.say(format!(
-            "{} is {status} when nobody disturbs it, with {} and {}; {} to kill it at, {} to come",
+            "undisturbed, {} ends {status}: {}{calls}; {} to kill at, {} to come",
             tally.workflow_id,
-            count(baseline.results.runs.values().map(|run| run.tasks.len() as u64).sum(), "task"),
-            count(tally.calls, "answer") + " of models",
+            count(tasks, "task"),
             count(tally.points as u64, "moment"),
             count(tally.rounds_asked as u64, "round"),
         ));
@@ -80,7 +82,8 @@ impl Progress {
     }
 
     pub(super) fn found(&self, round: &Round, findings: &Findings) {
-        for broken in findings.broken.iter().take(3) {
+        // Without a terminal the table at the end says it, and nobody waits for it.
+        for broken in findings.broken.iter().take(if self.is_live { 3 } else { 0 }) {
             self.say(format!("{} {}: {}", Paint::stderr().bad("broken:"), round.in_words(), broken.what));
         }
     }
@@ -150,8 +153,11 @@ fn kills(tally: &Tally) -> Vec<[Cell; 3]> {
     let mut rows = vec![
         [Cell::new("engine killed"), number(sum.engines), Cell::new("before and after what it wrote")],
         [Cell::new("  of it while recovering"), number(sum.recoveries_killed), Cell::new("")],
-        [Cell::new("workers killed"), number(sum.workers), Cell::new("as they began, and while a model answered")],
     ];
+    if sum.workers > 0 {
+        let note = "as they began, and while a model answered";
+        rows.push([Cell::new("workers killed"), number(sum.workers), Cell::new(note)]);
+    }
     if tally.unreached > 0 {
         rows.push([Cell::new("ended before the kill"), number(tally.unreached), Cell::new("its moment did not come")]);
     }
@@ -175,6 +181,7 @@ fn promises(tally: &Tally, paint: Paint) -> Vec<[Cell; 4]> {
         row(Promise::NothingPaidTwice, "money spent twice", "a kept answer of a model is not paid again".to_owned()),
         row(Promise::SameResults, "other results", results),
         row(Promise::Ends, "unfinished runs", "every accepted run ends".to_owned()),
+        row(Promise::Intact, "damage", "`segue store verify` finds nothing".to_owned()),
     ];
     if tally.gave_up > 0 {
         let note = "a worker was killed, and the node's retry_policy allows no further attempt";

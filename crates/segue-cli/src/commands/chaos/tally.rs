@@ -32,19 +32,26 @@ pub(super) struct Tally {
     pub(super) gave_up: u64,
     pub(super) sum: Findings,
     pub(super) broken: Vec<(usize, String, Broken)>,
-    counts: [u64; 5],
+    counts: [u64; PROMISES.len()],
 }
 
-const PROMISES: [Promise; 5] = [
+const PROMISES: [Promise; 6] = [
     Promise::NothingLost,
     Promise::NothingRepeated,
     Promise::NothingPaidTwice,
     Promise::SameResults,
     Promise::Ends,
+    Promise::Intact,
 ];
 
 impl Tally {
-    pub(super) fn new(workflow_id: WorkflowId, seed: u64, baseline: &Baseline, points: usize, rounds_asked: usize) -> Self {
+    pub(super) fn new(
+        workflow_id: WorkflowId,
+        seed: u64,
+        baseline: &Baseline,
+        points: usize,
+        rounds_asked: usize,
+    ) -> Self {
         Self {
             workflow_id,
             seed,
@@ -58,7 +65,7 @@ impl Tally {
             gave_up: 0,
             sum: Findings::default(),
             broken: Vec::new(),
-            counts: [0; 5],
+            counts: [0; PROMISES.len()],
         }
     }
 
@@ -130,6 +137,7 @@ impl Tally {
             "model_calls_paid_again_in_flight": self.sum.paid_again,
             "other_results": self.count(Promise::SameResults),
             "unfinished_runs": self.count(Promise::Ends),
+            "damage": self.count(Promise::Intact),
             "failed_by_retry_policy": self.gave_up,
             "recovery_seconds": self.recovery().map(|(median, max)| {
                 json!({ "median": median.as_secs_f64(), "max": max.as_secs_f64() })

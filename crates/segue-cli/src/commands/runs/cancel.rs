@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     args::CancelArgs,
-    commands::drive::{Manner, Seen, Show, Watch, as_json, watch},
+    commands::drive::{Manner, Seen, Show, Watch, as_json, inherit, watch},
     config::Settings,
     exit::Exit,
     failure::Outcome,
@@ -44,7 +44,10 @@ async fn cancel_and_see(session: &Session, args: &CancelArgs, signals: Signals) 
         let manner = Manner { deadline, ..Manner::to_the_end(args.json) };
         let driven_by = ours.then_some(session);
         let what = Watch { run, after: row.version, show: Show::Nothing, manner, driven_by };
-        let seen = watch(store, signals, what).await?;
+        let seen = tokio::select! {
+            seen = watch(store, signals, what) => seen?,
+            never = inherit(session, run), if !ours => match never {},
+        };
         if seen != Seen::Ended {
             terminal::say(format!("asked to stop; what runs has not ended yet: segue runs watch {}", short(run)));
             return Ok(if seen == Seen::TimedOut { Exit::TimedOut } else { Exit::Interrupted });

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) async fn delete(args: DeleteArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let mut runs: Vec<RunId> = Vec::new();
     for name in &args.runs {
         let run = run_ref::resolve(&*store, name).await?;

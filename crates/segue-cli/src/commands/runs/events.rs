@@ -19,7 +19,7 @@ use crate::{
 const PAGE: usize = 1_000;
 
 pub(super) async fn events(args: EventsArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let run = run_ref::resolve(&*store, &args.run.run).await?;
     let row = store.get_run(run).await?;
     let mut after = args.after;

@@ -25,7 +25,7 @@ use crate::{
 
 pub(super) async fn list(args: ListArgs, settings: Settings) -> Outcome {
     // Where nothing has run yet there is nothing to list, and that is no error.
-    let rows = match wiring::open_store(&settings) {
+    let rows = match wiring::open_store(&settings).await {
         Ok(store) => {
             let parent = match &args.parent {
                 Some(run) => Some(run_ref::resolve(&*store, run).await?),

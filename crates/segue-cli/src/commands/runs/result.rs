@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn result(args: ResultArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let run = run_ref::resolve(&*store, &args.run.run).await?;
     let Some(task) = &args.task else {
         let document = document::of_run(&*store, run).await?;

@@ -29,7 +29,7 @@ const OUTPUT_CHARS_MAX: usize = 100;
 const PARTS_MAX: usize = 6;
 
 pub(super) async fn show(args: ShowArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let run = run_ref::resolve(&*store, &args.run.run).await?;
     let document = document::of_run(&*store, run).await?;
     if args.json {

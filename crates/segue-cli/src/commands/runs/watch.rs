@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) async fn watch(args: WatchArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings)?;
+    let store = wiring::open_store(&settings).await?;
     let run = run_ref::resolve(&*store, &args.run.run).await?;
     let mut signals = Signals::listen()?;
     // Where the picture cannot be drawn, the events are the data.
