@@ -60,3 +60,24 @@ fn without_a_planted_bug_nothing_is_found() {
         simulate(seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
+
+/// Each race has a bug that would let both sides count; a hundred duels show it.
+#[test]
+fn a_race_that_both_win_is_found() {
+    use segue_testkit::sim::Duel;
+    let planted = [
+        (Mutant::TakesAnswersOfTheCancelled, Duel::CancelOrCompletion),
+        (Mutant::TimesOutWhatHasEnded, Duel::TimeoutOrCompletion),
+        (Mutant::TakesSecondAnswers, Duel::AnswerOrTimeout),
+    ];
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let found = planted.map(|(mutant, duel)| {
+        plant(Some(mutant));
+        let found = (1..=100).any(|seed| !matches!(panic::catch_unwind(|| duel.play(seed)), Ok(Ok(_))));
+        plant(None);
+        (mutant, found)
+    });
+    panic::set_hook(hook);
+    assert!(found.iter().all(|(_, found)| *found), "{found:?}");
+}

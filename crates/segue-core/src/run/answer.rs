@@ -154,8 +154,16 @@ impl Run {
 
     /// Does it wait for something that can be said? A time comes by itself, and so does the end of another run.
     fn is_asked_for(&self, ix: TaskIx) -> bool {
+        if planted!(TakesSecondAnswers) && self.has_been_answered(ix) {
+            return true;
+        }
         let by_itself = matches!(self.task(ix).waiting, None | Some(Waiting::Time { .. } | Waiting::Child { .. }));
         self.state.waiting.contains(&ix) && !by_itself && !self.is_stopping()
+    }
+
+    /// For a planted bug only.
+    fn has_been_answered(&self, ix: TaskIx) -> bool {
+        matches!(self.node_of(ix).work, Work::Approval(_)) && self.task(ix).status.is_terminal()
     }
 
     fn listens(&self, ix: TaskIx, name: &str, data: &Value) -> bool {

@@ -31,6 +31,12 @@ mutants! {
     AcceptsStaleAnswers,
     /// The second answer of an attempt counts too.
     AcceptsAnswersTwice,
+    /// A success counts although its attempt was cancelled.
+    TakesAnswersOfTheCancelled,
+    /// The timeout of an attempt is not over when the attempt succeeds.
+    TimesOutWhatHasEnded,
+    /// What has been answered can be answered again.
+    TakesSecondAnswers,
     /// A task that runs can be accepted again.
     AcceptsTasksTwice,
     /// `max_parallel_nodes` is not looked at.
@@ -45,6 +51,8 @@ mutants! {
     QuarantinesNobody,
     /// A lost engine costs an attempt of the policy.
     CountsEngineLosses,
+    /// An attempt that a provider sent back costs one of the policy, although everybody waits it out.
+    CountsWhatIsWaitedOut,
     /// Every pause is as long as it may be.
     IgnoresJitter,
     /// The provider's pause is not waited out.

@@ -17,10 +17,12 @@
 mod check;
 mod children;
 mod coverage;
+mod duel;
 mod engine;
 mod failure;
 mod generate;
 mod judge;
+mod keep;
 mod people;
 mod races;
 mod rerun;
@@ -32,8 +34,10 @@ use segue_core::event::Event;
 
 pub use self::{
     coverage::Coverage,
+    duel::{Careless, Duel, Winner},
     failure::{Failure, smallest_of},
     generate::{Case, case},
+    keep::keep,
 };
 
 /// Plays the run of this seed. Deterministic: a seed that fails fails again.
