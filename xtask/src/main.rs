@@ -2,12 +2,14 @@
 //!
 //! * [`mod@test`]: every check there is, step by step.
 //! * [`mod@bench`]: the durable no-op workloads.
+//! * [`mod@guard`]: what the kernel and the commit path cost, in instructions.
 //! * [`mod@fuzz`]: hostile inputs, made by cargo-fuzz.
 //! * [`mod@services`]: PostgreSQL and Redis for tests.
 //! * [`house`]: where things are, and running programs there.
 
 mod bench;
 mod fuzz;
+mod guard;
 mod house;
 mod services;
 mod test;
@@ -29,6 +31,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure the durable no-op workloads on this machine
     Bench(bench::Arguments),
+    /// Count the instructions of the kernel and the commit path (needs valgrind)
+    Guard(guard::Arguments),
     /// Run a command with PostgreSQL and Redis for tests beside it: `cargo xtask services -- cargo test -p segue-postgres`
     Services(services::Arguments),
     /// Feed hostile inputs to readers and expressions (needs cargo-fuzz)
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     let done = house::House::find().and_then(|house| match arguments.command {
         Command::Test(arguments) => test::run(&house, &arguments),
         Command::Bench(arguments) => bench::run(&house, &arguments),
+        Command::Guard(arguments) => guard::command(&house, &arguments),
         Command::Services(arguments) => services::run(&house, &arguments),
         Command::Fuzz(arguments) => fuzz::run_all(&house, &arguments),
     });

@@ -22,7 +22,9 @@ fn holds(ran: &Ran, engines: u64) -> Value {
     assert_eq!(ran.code, 0, "{ran:#?}");
     let document = ran.document();
     assert_eq!(document["holds"], true, "{document:#}");
-    for count in ["lost_steps", "repeated_committed_steps", "money_spent_twice", "other_results", "unfinished_runs"] {
+    for count in
+        ["lost_steps", "repeated_committed_steps", "money_spent_twice", "other_results", "unfinished_runs", "damage"]
+    {
         assert_eq!(document[count], 0, "{document:#}");
     }
     assert!(document["kills"]["engine"].as_u64().unwrap() >= engines, "{document:#}");
@@ -46,9 +48,9 @@ const CHAT: &str = r#"
 id: letters
 params: { topic: { type: string, default: tea } }
 nodes:
-  - { id: draft, task: llm.chat, inputs: { prompt: "A line about {{ params.topic }}." } }
+  - { id: draft, task: llm.chat, inputs: { model: gpt-4o-mini, prompt: "A line about {{ params.topic }}." } }
   - { id: count, task: process.run, depends_on: [draft], inputs: { argv: [wc, -c], stdin: "{{ nodes.draft.output }}" } }
-  - { id: title, task: llm.chat, depends_on: [count], inputs: { prompt: "A title for {{ nodes.draft.output }}." } }
+  - { id: title, task: llm.chat, depends_on: [count], inputs: { model: gpt-4o-mini, prompt: "A title for {{ nodes.draft.output }}." } }
 "#;
 
 #[test]
@@ -118,7 +120,8 @@ fn questions_are_answered_and_what_varies_is_said() {
     place.write("asks.yaml", ASKS);
     let document = holds(&chaos(&place, "asks.yaml", &["--answer", "paid={\"amount\": 20}", "--kills", "12"]), 12);
     assert_eq!(document["deterministic"], false);
-    let varying: Vec<&str> = document["varying"].as_array().unwrap().iter().map(|place| place.as_str().unwrap()).collect();
+    let varying: Vec<&str> =
+        document["varying"].as_array().unwrap().iter().map(|place| place.as_str().unwrap()).collect();
     assert!(varying.contains(&"the output of time") && !varying.contains(&"the output of note"), "{varying:?}");
 
     let ran = chaos(&place, "asks.yaml", &["--answer", "ask={\"decision\": \"perhaps\"}", "--kills", "1"]);

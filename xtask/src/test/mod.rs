@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use self::report::{Outcome, report};
-use crate::house::House;
+use crate::{guard, house::House};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -69,6 +69,13 @@ const STEPS: &[Step] = &[
         needs: &["tools", "python-env"],
         aside: false,
         run: rust::tests,
+    },
+    Step {
+        name: "guard",
+        about: "what the kernel and the commit path cost, in instructions",
+        needs: &["tools"],
+        aside: false,
+        run: guard::check,
     },
     Step {
         name: "rustdoc",
