@@ -37,6 +37,7 @@ mod leases;
 mod limits;
 mod lists;
 mod log;
+pub mod mutants;
 mod open;
 mod options;
 mod readers;

@@ -16,6 +16,7 @@ use crate::{
     encode::{self, EventsText, RowText, damaged},
     failure::Failure,
     inbox, log,
+    mutants::planted,
     tasks::{self, TaskTexts},
     values,
 };
@@ -224,6 +225,9 @@ fn write_texts(db: &Connection, head: &RunHead, texts: &Texts) -> Result<(), Fai
     values::keep_for_run(db, head.run_no, &texts.blobs)?;
     let chain = log::append(db, head.run_no, head.version, head.chain, &texts.events)?;
     let version = head.version + texts.events.count as u64;
+    if planted!(StateApartFromEvents) {
+        db.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
     if head.status == texts.status.as_str() && !texts.status.is_terminal() {
         update(db, head.run_no, version, chain, &texts.row)?;
     } else {

@@ -18,6 +18,7 @@ use segue_core::ports::StoreError;
 use crate::{
     checkpoint::{self, Checkpoints},
     failure::{self, Failure},
+    mutants::planted,
     stats::Counters,
 };
 
@@ -172,6 +173,9 @@ impl Setup {
             return false;
         }
         let before = self.db.total_changes();
+        if planted!(AnswersBeforeCommit) {
+            return self.answer_before_commit(batch);
+        }
         match self.transact(&mut batch) {
             Ok(()) => {
                 let changed = self.db.total_changes() != before;
@@ -188,7 +192,18 @@ impl Setup {
         for job in batch {
             job.run(&self.db)?;
         }
-        self.execute("COMMIT")
+        match self.execute("COMMIT") {
+            Err(_) if planted!(IgnoresFailedCommits) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// What [`Setup::commit`] must never be.
+    fn answer_before_commit(&self, mut batch: Vec<Box<dyn Job>>) -> bool {
+        let done =
+            self.execute("BEGIN IMMEDIATE").and_then(|()| batch.iter_mut().try_for_each(|job| job.run(&self.db)));
+        self.answer(batch, || done.as_ref().map(|_| ()).map_err(|error| failure::explain(error, &self.path)));
+        self.execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).is_ok()
     }
 
     /// After a failed transaction. One job's failure (too large for the room that is left) must not fail the others, so

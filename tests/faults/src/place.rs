@@ -124,6 +124,11 @@ impl Place {
         self.begin(self.command(Path::new("strace"), &all), what)
     }
 
+    /// Starts another program in this folder.
+    pub fn start_program(&self, program: &str, args: &[&str]) -> Going {
+        self.begin(self.command(Path::new(program), args), format!("{program} {}", args.join(" ")))
+    }
+
     /// Runs `segue ARGS` to its end.
     pub fn segue(&self, args: &[&str]) -> Ended {
         self.start(args).wait()

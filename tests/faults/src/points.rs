@@ -35,25 +35,25 @@ pub const KILLED_AT: [&str; 19] = [
     "exit_group",
 ];
 
-/// The system calls that fail, how, and how many times in a row; none: for ever.
-pub const FAILING: [(&str, &str, Option<u32>); 17] = [
-    ("fsync", "EIO", Some(1)),
-    ("fsync", "ENOSPC", Some(1)),
-    ("fdatasync", "EIO", Some(1)),
-    ("pwrite64", "ENOSPC", Some(1)),
-    ("pwrite64", "ENOSPC", Some(4)),
-    ("pwrite64", "ENOSPC", None),
-    ("pwrite64", "EIO", Some(1)),
-    ("pwrite64", "EINTR", Some(1)),
-    ("write", "ENOSPC", Some(1)),
-    ("write", "EINTR", Some(1)),
-    ("ftruncate", "ENOSPC", Some(1)),
-    ("openat", "EMFILE", Some(1)),
-    ("openat", "EMFILE", Some(20)),
-    ("socket", "EMFILE", Some(1)),
-    ("clone", "EAGAIN", Some(1)),
-    ("clone3", "EAGAIN", Some(1)),
-    ("epoll_wait", "EINTR", Some(1)),
+/// The system calls that fail, how, and how many times in a row.
+pub const FAILING: [(&str, &str, u32); 17] = [
+    ("fsync", "EIO", 1),
+    ("fsync", "ENOSPC", 1),
+    ("fdatasync", "EIO", 1),
+    ("pwrite64", "ENOSPC", 1),
+    ("pwrite64", "ENOSPC", 4),
+    ("pwrite64", "ENOSPC", 12),
+    ("pwrite64", "EIO", 1),
+    ("pwrite64", "EINTR", 1),
+    ("write", "ENOSPC", 1),
+    ("write", "EINTR", 1),
+    ("ftruncate", "ENOSPC", 1),
+    ("openat", "EMFILE", 1),
+    ("openat", "EMFILE", 20),
+    ("socket", "EMFILE", 1),
+    ("clone", "EAGAIN", 1),
+    ("clone3", "EAGAIN", 1),
+    ("epoll_wait", "EINTR", 1),
 ];
 
 /// What goes wrong at a point.
@@ -65,8 +65,8 @@ pub enum Fault {
     Fail {
         /// How.
         errno: &'static str,
-        /// How many times; none: from then on.
-        times: Option<u32>,
+        /// How many times in a row.
+        times: u32,
     },
 }
 
@@ -83,6 +83,15 @@ pub enum Phase {
     Recovery,
     /// `segue runs cancel`.
     Cancel,
+    /// `segue resume --all`, while another process carries out the run.
+    Neighbour,
+}
+
+impl Phase {
+    /// Does another process go on with the run, whatever becomes of this one?
+    pub const fn is_beside_the_run(self) -> bool {
+        matches!(self, Self::Cancel | Self::Neighbour)
+    }
 }
 
 /// A moment, and what goes wrong then.
@@ -117,8 +126,7 @@ impl Point<'_> {
         let (workload, phase, call) = (self.workload.name, self.phase, &self.call);
         match self.fault {
             Fault::Kill => format!("{workload} {phase:?} {call}"),
-            Fault::Fail { errno, times: Some(times) } => format!("{workload} {phase:?} {call} {errno} x{times}"),
-            Fault::Fail { errno, times: None } => format!("{workload} {phase:?} {call} {errno} on and on"),
+            Fault::Fail { errno, times } => format!("{workload} {phase:?} {call} {errno} x{times}"),
         }
     }
 }
@@ -141,7 +149,7 @@ pub fn failures(workload: &Workload) -> Vec<Vec<Point<'_>>> {
         its.map(|&(_, errno, times)| Fault::Fail { errno, times }).collect()
     };
     let mut phases = phases(workload);
-    phases.retain(|phase| *phase != Phase::Cancel);
+    phases.retain(|phase| !phase.is_beside_the_run());
     of(workload, &phases, &faults)
 }
 
@@ -151,7 +159,7 @@ fn phases(workload: &Workload) -> Vec<Phase> {
         phases.extend([Phase::First, Phase::Submit]);
     }
     if workload.cancel_at.is_some() {
-        phases.push(Phase::Cancel);
+        phases.extend([Phase::Cancel, Phase::Neighbour]);
     }
     phases
 }

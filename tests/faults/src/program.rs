@@ -1,11 +1,13 @@
 //! The program under test, and the tools that testing it needs.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
 };
+
+use nix::sys::signal::Signal;
 
 /// `SEGUE_BIN`, else the `segue` that cargo built beside this test.
 ///
@@ -38,6 +40,15 @@ pub fn need(tool: &str, package: &str) {
     let command = command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let works = command.status().is_ok_and(|status| status.success());
     assert!(works, "`{tool}` is missing, and without it this is not tested; install it: apt-get install {package}");
+}
+
+/// What ends strace so that it lets go of what it traces.
+pub const INTERRUPT: Signal = Signal::SIGINT;
+
+/// Does somebody trace this process?
+pub fn is_traced(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("TracerPid:").is_some_and(|tracer| tracer.trim() != "0"))
 }
 
 /// How many times a test is to let something go wrong: `SEGUE_FAULTS_HITS` (the long form), else `usual`.

@@ -29,8 +29,8 @@ pub enum Injection {
         errno: String,
         /// From 1.
         from: u32,
-        /// How many of a thread's calls fail; all that follow if it is none.
-        times: Option<u32>,
+        /// How many of a thread's calls fail.
+        times: u32,
     },
     /// Only write down which calls are made.
     Watch {
@@ -53,11 +53,10 @@ impl Injection {
                 option("-e", format!("inject={call}:signal=KILL:when={n}"));
             }
             Self::Fail { call, errno, from, times } => {
-                let last = times.map(|times| format!("..{}", from + times - 1));
+                let last = from + times - 1;
                 option("-o", "/dev/null".to_owned());
                 option("-e", format!("trace={call}"));
-                let when = last.map_or_else(|| format!("{from}+"), |last| format!("{from}{last}"));
-                option("-e", format!("inject={call}:error={errno}:when={when}"));
+                option("-e", format!("inject={call}:error={errno}:when={from}..{last}"));
             }
             Self::Watch { calls, log } => {
                 option("-o", log.clone());
@@ -72,10 +71,7 @@ impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kill { call, n } => write!(f, "killed at {call} {n}"),
-            Self::Fail { call, errno, from, times: None } => write!(f, "{errno} from {call} {from} on"),
-            Self::Fail { call, errno, from, times: Some(times) } => {
-                write!(f, "{errno} at {call} {from}, {times} times")
-            }
+            Self::Fail { call, errno, from, times } => write!(f, "{errno} at {call} {from}, {times} times"),
             Self::Watch { .. } => write!(f, "watched"),
         }
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Lets the mutation tests plant their bugs. Unplanted they are nothing.
-const MUTANTS: &str = "segue-testkit/mutants,segue-engine/mutants,segue-sqlite/mutants,segue-postgres/mutants";
+const MUTANTS: &str = "segue-cli/mutants,segue-testkit/mutants,segue-engine/mutants,segue-sqlite/mutants,segue-postgres/mutants";
 
 pub(super) fn format(house: &House) -> Result<()> {
     run(&mut house.cargo(["fmt", "--all", "--check"]))

@@ -1,0 +1,78 @@
+//! System calls fail in the program: it says so, loses nothing that it acknowledged, and goes on when the fault is over.
+
+use segue_faults::{
+    campaign::{Plan, carry_out},
+    place::{Place, until},
+    points, program,
+    snapshot::Snapshot,
+    strace::Injection,
+    workload,
+};
+
+#[test]
+fn a_call_that_fails_is_no_lie() {
+    let plan = Plan { hits: program::hits_wanted(60), seed: program::seed(), ..Plan::default() };
+    let workloads = workload::all();
+    let report = carry_out(workloads.iter().flat_map(points::failures).collect(), &plan);
+    println!("{report}");
+    assert!(report.problems.is_empty(), "{report}");
+    assert!(report.total() >= plan.hits, "too few: {report}");
+}
+
+/// After an `fsync` that failed nobody knows what is on the disk: it is not tried again, the program ends and says why,
+/// and the next one goes on from the disk.
+#[test]
+fn a_failed_fsync_ends_the_program_and_the_next_one_goes_on() {
+    program::need("strace", "strace");
+    let place = Place::with_store();
+    let workload = workload::linear();
+    place.write("linear.json", workload.document.to_string());
+    let injection = Injection::Fail { call: "fsync".to_owned(), errno: "EIO".to_owned(), from: 4, times: 1 };
+    let ended = place.start_traced(&injection, &["run", "linear.json", "--json"]).wait();
+    assert_eq!(ended.code(), 8, "{ended:#?}");
+    assert!(ended.stderr.contains("check the disk"), "{ended:#?}");
+    let store = place.file(".segue/segue.db");
+    let kept = Snapshot::of_file(&store).unwrap();
+    assert!(!kept.runs[0].row.status.is_terminal(), "{kept:#?}");
+    let resumed = place.segue(&["resume", "--all", "--json"]);
+    assert_eq!(resumed.code(), 0, "{resumed:#?}");
+    let now = Snapshot::of_file(&store).unwrap();
+    assert!(now.runs[0].events.starts_with(&kept.runs[0].events));
+}
+
+/// A full disk under a run that goes on: what has ended is kept until there is room, and is not done again.
+#[test]
+fn a_full_disk_is_waited_out() {
+    program::need("strace", "strace");
+    let place = Place::with_store();
+    place.write("gate.yaml", GATE);
+    let run = place.start(&["run", "gate.yaml", "--json"]);
+    until("the first step has begun", || (place.effects().of_task("a") > 0).then_some(()));
+    let strace = ["-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64,ftruncate,fallocate"];
+    let pid = run.pid().to_string();
+    let strace = [&strace[..], &["-e", "inject=pwrite64,ftruncate,fallocate:error=ENOSPC", "-p", &pid]].concat();
+    let full = place.start_program("strace", &strace);
+    until("the disk is full", || program::is_traced(run.pid()).then_some(()));
+    place.write("go", "");
+    until("the program says that its disk is full", || run.said().contains("make room").then_some(()));
+    assert_eq!(place.effects().of_task("b"), 0, "nothing goes on that cannot be recorded");
+    full.signal(program::INTERRUPT);
+    full.wait();
+    let ended = run.wait();
+    assert_eq!(ended.code(), 0, "{ended:#?}");
+    assert_eq!((place.effects().of_task("a"), place.effects().of_task("b")), (1, 1), "each step once");
+}
+
+const GATE: &str = r#"
+id: gate
+nodes:
+  - id: a
+    task: process.run
+    inputs:
+      argv: ["sh", "-c", "echo \"$SEGUE_IDEMPOTENCY_KEY $SEGUE_ATTEMPT_NUMBER\" >> effects; until [ -e go ]; do sleep 0.05; done"]
+  - id: b
+    task: process.run
+    depends_on: [a]
+    inputs:
+      argv: ["sh", "-c", "echo \"$SEGUE_IDEMPOTENCY_KEY $SEGUE_ATTEMPT_NUMBER\" >> effects"]
+"#;
