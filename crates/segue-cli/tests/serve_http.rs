@@ -36,7 +36,7 @@ nodes:
   - { id: data, task: pass, inputs: { text: hello } }
   - id: flaky
     task: process.run
-    retry_policy: { max_attempts: 2, initial_interval_seconds: 0, on: [exit] }
+    retry_policy: { max_attempts: 2, initial_interval_seconds: 0, retry_on: [exit] }
     inputs: { argv: [sh, -c, 'test -e tried || { touch tried; exit 1; }'] }
   - { id: model, task: llm.chat, inputs: { model: gpt-4o-mini, prompt: A line about tea. } }
   - { id: code, task: python.call, inputs: { call: 'own:double', n: 4 } }
@@ -95,7 +95,7 @@ fn every_log_line_about_a_run_names_it() {
     let place = Place::new();
     place.write("mixed.yaml", MIXED);
     place.write("own.py", "def double(n):\n    return 2 * n\n");
-    let serving = Serving::start(&place, &["--rehearse", "--log-format", "json", "-vv"]);
+    let serving = Serving::start(&place, &["--rehearse", "-vv"]);
     let run = submit(&place, &["mixed.yaml"]);
     ended(&place, &run);
     until("the end is logged", || serving.log().iter().any(|line| line["message"] == "run.succeeded").then_some(()));
