@@ -14,6 +14,7 @@ mod children_lost;
 mod faults;
 mod finally;
 mod flow;
+mod keys;
 mod leases;
 mod observe;
 mod outage;
