@@ -112,10 +112,7 @@ fn explain_state(error: &DbError, shown: &str) -> StoreError {
             StoreError::Full(format!("the disk of {shown} is full ({message}); make room on the server"))
         }
         "53" => StoreError::Unavailable(format!("{shown} is short of means: {message}")),
-        "25" => StoreError::Unavailable(format!(
-            "{shown} takes no writes ({message}): it is a standby, or was set to read-only; name the primary, or all \
-             servers (HOST1,HOST2) so that the one that takes writes is found"
-        )),
+        "25" => no_writes(shown, message),
         "XX" => StoreError::Broken(format!("corruption: {shown} reports {message}; restore a copy and check its disk")),
         "58" => StoreError::Broken(format!("{shown} cannot read or write its files: {message}; check its disk")),
         _ => StoreError::Broken(format!("PostgreSQL failed on {shown}: {message}, code {}", code.code())),
@@ -162,13 +159,20 @@ fn explain_driver(error: &Error, shown: &str) -> StoreError {
     if text.contains("password missing") {
         return StoreError::Broken(format!("{shown} asks for a password, and none is given"));
     }
-    if text.contains("invalid configuration") || text.contains("read-write") || text.contains("read only") {
-        return StoreError::Unavailable(format!("no server of {shown} takes writes: {text}"));
+    if text.contains("does not allow writes") {
+        return no_writes(shown, &text);
     }
     if is_cut(error) || text.contains("timed out") || text.contains("connecting") {
         return StoreError::Unavailable(format!("no connection to {shown}: {text}"));
     }
     StoreError::Broken(format!("{shown} answered something unexpected: {text}"))
+}
+
+fn no_writes(shown: &str, message: &str) -> StoreError {
+    StoreError::Unavailable(format!(
+        "{shown} takes no writes ({message}): it is a standby, or was set to read-only; name the primary, or all servers \
+         (HOST1,HOST2) so that the one that takes writes is found"
+    ))
 }
 
 /// An error with its causes.

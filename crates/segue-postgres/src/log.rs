@@ -11,7 +11,7 @@ use crate::{
 
 /// The run's head beside the commits that hold what is asked for, and the one before them for its link of the chain: one
 /// statement, so that all of it is of one moment.
-const SQL: &str = "SELECT runs.version, runs.chain AS end_chain, log.seq, log.body, log.chain \
+pub(crate) const SQL: &str = "SELECT runs.version, runs.chain AS end_chain, log.seq, log.body, log.chain \
      FROM runs LEFT JOIN LATERAL ( \
          SELECT seq, body, chain FROM events WHERE events.run_id = runs.run_id AND seq >= coalesce( \
              (SELECT min(seq) FROM (SELECT seq FROM events AS earlier WHERE earlier.run_id = runs.run_id \

@@ -6,8 +6,8 @@ mod support;
 use std::sync::Arc;
 
 use segue_core::ports::{CheckpointStore, ModelJournal, RunStore};
-use segue_testkit::conformance::{checkpoints::Threads, model_journal::Calls, run_store::Database};
-use support::{Empty, fresh};
+use segue_testkit::conformance::{block_on, checkpoints::Threads, model_journal::Calls, run_store::Database};
+use support::{Empty, cases, fresh};
 
 impl Database for Empty {
     fn open(&self) -> Arc<dyn RunStore> {
@@ -29,6 +29,18 @@ impl Calls for Empty {
 }
 
 segue_testkit::run_store_suite!(fresh);
+
+#[test]
+fn what_a_store_remembers_is_only_a_guess() {
+    let database = fresh();
+    block_on(cases::what_a_store_remembers_is_only_a_guess(&database));
+}
+
+#[test]
+fn who_listens_is_told() {
+    let database = fresh();
+    block_on(cases::who_listens_is_told(&database));
+}
 
 mod checkpoints {
     use super::fresh;

@@ -1,6 +1,9 @@
 //! Databases for tests.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub(crate) mod cases;
+pub(crate) mod proxy;
+
 use std::sync::Arc;
 
 use segue_postgres::{PostgresOptions, PostgresStore};

@@ -1,0 +1,223 @@
+//! Lost connections, servers that go down in the middle, answers that never come.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::join_all};
+use segue_core::{
+    event::EventKind,
+    ports::{Commit, RequestKind, RunStore, StoreError},
+};
+use segue_testkit::{
+    conformance::{
+        PATIENCE, block_on, eventually,
+        run_store::{Live, engine, run_id},
+    },
+    services::{self, PostgresServer},
+};
+use support::{fresh, open, proxy::Proxy};
+use tokio_postgres::Client;
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+fn next(live: &Live, task: &str) -> Commit {
+    live.next(vec![(Some(task), EventKind::TaskStarted {})])
+}
+
+/// Commits as an engine does: after "unavailable" it looks whether the commit happened, and repeats it only if not.
+async fn persist(store: &Arc<dyn RunStore>, live: &mut Live, task: &str) {
+    let commit = next(live, task);
+    loop {
+        match store.commit(commit.clone()).await {
+            Ok(()) => break,
+            Err(StoreError::Unavailable(_)) => {
+                let run = commit.run.run_id;
+                let row = eventually("the store comes back", async || store.get_run(run).await.ok()).await;
+                if row.version == commit.run.version {
+                    break;
+                }
+                assert_eq!(row.version, commit.expected_version, "what was acknowledged is lost");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    live.accepted(commit);
+}
+
+/// The server dies again and again without a word; nothing acknowledged is lost, nothing happens twice, and the store
+/// comes back by itself.
+#[test]
+fn a_server_that_dies_in_the_middle_of_commits_loses_nothing() {
+    const RUNS: u32 = 8;
+    const CRASHES: usize = 3;
+    let mut server = PostgresServer::start().unwrap();
+    block_on(async {
+        let database = services::Database::on(&server.url()).await;
+        let store: Arc<dyn RunStore> = open(&database.url()).await;
+        let owner = engine(&store, "a", LONG).await;
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let runs = (1..=RUNS).map(|n| {
+            let (store, owner, told, stop) = (store.clone(), owner.clone(), told.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut live = Live::create(&store, n, &owner).await;
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    let task = format!("t{}", live.row.version % 7);
+                    persist(&store, &mut live, &task).await;
+                    told.send(()).unwrap();
+                }
+                live
+            })
+        });
+        let runs: Vec<_> = runs.collect();
+        for _ in 0..CRASHES {
+            for _ in 0..100 {
+                heard.recv().await.unwrap();
+            }
+            server = tokio::task::spawn_blocking(move || {
+                server.stop_immediate().unwrap();
+                server.restart().unwrap();
+                server
+            })
+            .await
+            .unwrap();
+        }
+        for _ in 0..100 {
+            heard.recv().await.unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        let another: Arc<dyn RunStore> = open(&database.url()).await;
+        for live in join_all(runs).await {
+            live.unwrap().assert_kept(&another).await;
+        }
+    });
+}
+
+/// A commit whose answer is lost on the way is "unavailable" although it happened, and is never done twice.
+#[test]
+fn a_commit_whose_answer_is_lost_is_unknown_and_happened() {
+    let database = fresh();
+    block_on(async {
+        let (server, port) = split(&database.0.url());
+        let proxy = Proxy::start(port).await;
+        let store: Arc<dyn RunStore> = open(&server.replace("PORT", &proxy.port().to_string())).await;
+        let direct: Arc<dyn RunStore> = open(&database.0.url()).await;
+        let owner = engine(&store, "a", LONG).await;
+        let mut live = Live::create(&store, 1, &owner).await;
+        live.commit(&store, vec![(Some("one"), EventKind::TaskStarted {})]).await;
+        let commit = next(&live, "two");
+        proxy.lose_replies(true);
+        let answer = store.commit(commit.clone()).await;
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        proxy.lose_replies(false);
+        assert_eq!(direct.get_run(run_id(1)).await.unwrap().version, commit.run.version);
+        let again = store.commit(commit.clone()).await;
+        assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
+        live.accepted(commit);
+        live.assert_kept(&store).await;
+        live.commit(&store, vec![(Some("three"), EventKind::TaskStarted {})]).await;
+        live.assert_kept(&direct).await;
+    });
+}
+
+fn split(url: &str) -> (String, u16) {
+    let (before, after) = url.rsplit_once(':').unwrap();
+    let (port, name) = after.split_once('/').unwrap();
+    (format!("{before}:PORT/{name}"), port.parse().unwrap())
+}
+
+/// The processes of the server that wait for a lock in this database.
+async fn waiting(admin: &Client) -> Option<i32> {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    admin.query(sql, &[]).await.unwrap().first().map(|row| row.get(0))
+}
+
+/// The connection of a commit is killed while the commit is under way: that commit is unknown, and the next one goes on.
+#[test]
+fn a_killed_connection_fails_what_was_under_way_and_nothing_else() {
+    let database = fresh();
+    block_on(async {
+        let store: Arc<dyn RunStore> = open(&database.0.url()).await;
+        let owner = engine(&store, "a", LONG).await;
+        let mut live = Live::create(&store, 1, &owner).await;
+        let (blocker, admin) = (database.0.client().await, database.0.client().await);
+        blocker.batch_execute("BEGIN; SELECT 1 FROM segue.runs FOR UPDATE").await.unwrap();
+        let commit = next(&live, "one");
+        let (under_way, sent) = (store.clone(), commit.clone());
+        let under_way = tokio::spawn(async move { under_way.commit(sent).await });
+        let pid = eventually("the commit waits", async || waiting(&admin).await).await;
+        admin.query("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();
+        let answer = under_way.await.unwrap();
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(store.get_run(run_id(1)).await.unwrap().version, commit.expected_version);
+        store.commit(commit.clone()).await.unwrap();
+        live.accepted(commit);
+        live.assert_kept(&store).await;
+    });
+}
+
+/// All connections are killed while nothing is under way: nobody notices.
+#[test]
+fn connections_that_were_lost_are_made_again() {
+    let database = fresh();
+    block_on(async {
+        let store: Arc<dyn RunStore> = open(&database.0.url()).await;
+        let owner = engine(&store, "a", LONG).await;
+        let mut live = Live::create(&store, 1, &owner).await;
+        let mut signals = store.request_signals();
+        let admin = database.0.client().await;
+        let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        for n in 0..3 {
+            let request = store.post_request(run_id(1), RequestKind::Cancel { reason: n.to_string() }).await.unwrap();
+            let named = tokio::time::timeout(PATIENCE, signals.next()).await.expect("a signal").unwrap();
+            assert_eq!(named, run_id(1));
+            assert!(!admin.query(kill, &[]).await.unwrap().is_empty());
+            // Reading goes on as if nothing had been.
+            live.assert_kept(&store).await;
+            persist(&store, &mut live, "t").await;
+            store.dismiss_requests(run_id(1), &[request]).await.unwrap();
+        }
+        live.assert_kept(&store).await;
+    });
+}
+
+/// What the server undid because of others is done again; what else it refuses for one run fails that run alone.
+#[test]
+fn a_batch_that_was_undone_is_done_again_and_a_bad_step_fails_alone() {
+    const FAILING: &str = "SET search_path TO segue; CREATE SEQUENCE failures; \
+         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF nextval('segue.failures') <= 4 THEN \
+                 RAISE EXCEPTION 'others were faster' USING ERRCODE = \
+                     CASE WHEN currval('segue.failures') % 2 = 0 THEN '40001' ELSE '40P01' END; \
+             ELSIF new.run_id::text LIKE '%3' THEN RAISE EXCEPTION 'not this one'; END IF; \
+             RETURN new; END $$; \
+         CREATE TRIGGER failing BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION fail()";
+    let database = fresh();
+    block_on(async {
+        let store: Arc<dyn RunStore> = open(&database.0.url()).await;
+        let owner = engine(&store, "a", LONG).await;
+        let mut runs = Vec::new();
+        for n in 1..=5 {
+            runs.push(Live::create(&store, n, &owner).await);
+        }
+        database.0.client().await.batch_execute(FAILING).await.unwrap();
+        let commits: Vec<Commit> = runs.iter().map(|live| next(live, "t")).collect();
+        let answers = join_all(commits.iter().map(|commit| store.commit(commit.clone()))).await;
+        for ((live, commit), answer) in runs.iter_mut().zip(commits).zip(answers) {
+            if live.row.run_id == run_id(3) {
+                assert!(
+                    matches!(&answer, Err(StoreError::Broken(text)) if text.contains("not this one")),
+                    "{answer:?}"
+                );
+            } else {
+                answer.unwrap();
+                live.accepted(commit);
+            }
+            live.assert_kept(&store).await;
+        }
+    });
+}
