@@ -41,7 +41,11 @@ impl fmt::Debug for SecretUrl {
 
 /// A setting's text as it may be shown: of a URL all but its password.
 pub(crate) fn shown(text: &str) -> String {
-    if text.contains("://") { segue_postgres::shown(text) } else { text.to_owned() }
+    match text.contains("://") {
+        // Of a password without a user nothing is left.
+        true => segue_postgres::shown(text).replacen("://@", "://", 1),
+        false => text.to_owned(),
+    }
 }
 
 impl StoreUrl {
