@@ -23,7 +23,7 @@ use tokio::{
     sync::{
         Notify,
         mpsc::{UnboundedSender, unbounded_channel},
-        oneshot,
+        oneshot, watch,
     },
     task::AbortHandle,
 };
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) hearing: Notify,
     /// The audience is to be looked at now.
     pub(crate) look: Notify,
+    /// Does the speaker reach the bus? Unknown before its first try.
+    pub(crate) reached: watch::Sender<Option<bool>>,
 }
 
 impl Shared {
@@ -101,6 +103,7 @@ impl NetworkBus {
             speaking: Notify::new(),
             hearing: Notify::new(),
             look: Notify::new(),
+            reached: watch::Sender::new(None),
             backend,
             options,
         });
@@ -115,9 +118,17 @@ impl NetworkBus {
         self.shared.outbox.dropped_total()
     }
 
-    /// Waits until what was published is sent, as long as one step over the network may take. For the end of a process.
+    /// Waits until what was published is sent, or the bus turns out to be away, or does not answer for as long as one step
+    /// may take. For the end of a process.
     pub async fn flush(&self) {
-        let _ = tokio::time::timeout(self.shared.options.patience, self.shared.outbox.empty()).await;
+        let mut reached = self.shared.reached.subscribe();
+        let sent = async {
+            tokio::select! {
+                () = self.shared.outbox.empty() => {}
+                _ = reached.wait_for(|reached| *reached == Some(false)) => {}
+            }
+        };
+        let _ = tokio::time::timeout(self.shared.options.patience, sent).await;
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot},
     time::{MissedTickBehavior, interval},
 };
+use tracing::debug;
 
 use crate::{
     audience::Tag,
@@ -121,14 +122,24 @@ impl Ear {
             self.shared.within(listener.listen(topic)).await?;
             self.listened.insert(topic);
         }
+        self.catch_up(listener).await;
+        Ok(())
+    }
+
+    /// Passes on what was missed. Where that cannot be had the gap shows: no reason to give up the connection.
+    async fn catch_up(&mut self, listener: &mut dyn Listener) {
         for (topic, run, seq) in self.order.heard(CATCH_UP_RUNS) {
-            if self.listened.contains(&topic) {
-                for envelope in self.shared.within(listener.missed(run, seq)).await? {
-                    self.pass_on(topic, &envelope);
+            if !self.listened.contains(&topic) {
+                continue;
+            }
+            match self.shared.within(listener.missed(run, seq)).await {
+                Ok(missed) => missed.iter().for_each(|envelope| self.pass_on(topic, envelope)),
+                Err(error) => {
+                    debug!(bus = self.shared.backend.place(), %error, "what was missed cannot be had");
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     /// Ends well when the bus is gone.

@@ -17,6 +17,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             Err(error) => error,
         };
         shared.audience.lose_sight();
+        shared.reached.send_replace(Some(false));
         shared.outage.note(shared.backend.place(), &error);
         tokio::time::sleep(pauses.next()).await;
     }
@@ -54,6 +55,7 @@ async fn look(shared: &Shared, speaker: &mut dyn Speaker) -> Result<(), BusError
     let begun = Instant::now();
     let tags = shared.within(speaker.audience()).await?;
     shared.audience.looked(&tags, begun, Instant::now());
+    shared.reached.send_replace(Some(true));
     shared.outage.end(shared.backend.place());
     Ok(())
 }

@@ -7,7 +7,7 @@ use segue_bus::{Heard, Listener, Tag};
 use segue_core::{
     event::Envelope,
     ids::{RunId, WorkflowId},
-    ports::{BusError, RunStore, Topic},
+    ports::{BusError, RunStore, StoreError, Topic},
 };
 use tokio::sync::mpsc::Receiver;
 use tokio_postgres::{Client, Notification};
@@ -123,7 +123,11 @@ impl Listener for PostgresListener {
     }
 
     async fn missed(&mut self, run: RunId, seq: u64) -> Result<Vec<Envelope>, BusError> {
-        self.log(run, seq, PAGE).await
+        match self.store.events(run, seq, 1).await {
+            // It was deleted, or its owner never wrote it: others may have been missed too.
+            Err(StoreError::NotFound(_)) => Ok(Vec::new()),
+            _ => self.log(run, seq, PAGE).await,
+        }
     }
 }
 
