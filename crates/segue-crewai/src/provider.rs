@@ -55,19 +55,23 @@ pub(crate) fn variables(door: &dyn ModelDoor) -> impl Iterator<Item = (&'static 
     address.into_iter().chain([(KEY, door.api_key().to_owned())])
 }
 
+const NOT_SET_UP: &str = "no model provider is set up";
 const CURE: &str = "set OPENAI_API_KEY (and OPENAI_BASE_URL for a server of your own), or name providers in segue.toml \
                     under [providers]; or run it with --rehearse, which needs no model and no key";
 
 /// No way to a model.
 pub(crate) fn missing() -> TaskError {
-    TaskError::new(ErrorKind::Auth, format!("no model provider is set up: {CURE}"))
+    TaskError::new(ErrorKind::Auth, format!("{NOT_SET_UP}: {CURE}"))
 }
 
 /// What to do is added to an error of a worker that found no key.
 pub(crate) fn explain(mut error: TaskError) -> TaskError {
     if error.kind == ErrorKind::Auth && !error.message.contains("--rehearse") {
-        error.message =
-            format!("{}. No model provider is set up for Segue: {CURE}", error.message.trim_end_matches('.'));
+        let said = error.message.trim_end_matches('.');
+        error.message = match said {
+            NOT_SET_UP => format!("{said}: {CURE}"),
+            _ => format!("{said}. No model provider is set up for Segue: {CURE}"),
+        };
     }
     error
 }
