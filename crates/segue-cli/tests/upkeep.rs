@@ -113,7 +113,7 @@ fn old_runs_are_collected() {
         (&status["runs"]["SUCCEEDED"], &status["runs"]["WAITING"], &status["waiting"]),
         (&json!(1), &json!(1), &json!(1))
     );
-    assert!(place.segue(&["store", "status"]).stdout.contains("1 task waits for an answer"));
+    assert!(place.segue(&["store", "status"]).stdout.contains("1 task waits for something outside"));
 
     assert_eq!(place.json(&["store", "gc", "--older-than", "30d", "--json"])["runs"], 0);
     assert_eq!(place.json(&["store", "gc", "--older-than", "0", "--dry-run", "--json"])["runs"], json!([run]));

@@ -7,7 +7,7 @@ use segue_core::{
     ports::{CheckpointStore, LimitStore, ModelJournal, RunStore, StoreError, StoreUpkeep},
 };
 use segue_engine::Clock;
-use segue_postgres::{PostgresOptions, PostgresStore};
+use segue_postgres::{PostgresOptions, PostgresStore, PostgresUpkeep};
 use segue_sqlite::{SqliteOptions, SqliteStore, SqliteUpkeep, Synchronous};
 
 use crate::{
@@ -51,9 +51,8 @@ pub(super) async fn open_stores(settings: &Settings) -> Outcome<Stores> {
         StoreUrl::Memory => Stores::of(memory_store()),
         StoreUrl::Sqlite(path) => Stores::of(open_sqlite(path, settings)?),
         StoreUrl::Postgres(url) => {
-            let password = settings.store_password.as_ref().map(|password| password.secret().to_owned());
-            let options = PostgresOptions { password, ..PostgresOptions::default() };
-            let store = Arc::new(PostgresStore::connect(url.secret(), options).await.map_err(unreachable)?);
+            let store =
+                Arc::new(PostgresStore::connect(url.secret(), postgres_options(settings)).await.map_err(unreachable)?);
             let limits = Arc::new(memory_store());
             Stores {
                 runs: store.clone(),
@@ -86,10 +85,14 @@ pub(crate) async fn upkeep(settings: &Settings) -> Outcome<Arc<dyn StoreUpkeep>>
         StoreUrl::Memory => Arc::new(memory_store()),
         StoreUrl::Sqlite(path) => Arc::new(SqliteUpkeep::at(path, SqliteOptions::default())?),
         StoreUrl::Postgres(url) => {
-            return Err(Failure::usage(format!("{url} is looked after with the database's own tools"))
-                .help("pg_dump makes a copy, pg_amcheck looks for damage"));
+            Arc::new(PostgresUpkeep::at(url.secret(), postgres_options(settings))?)
         }
     })
+}
+
+fn postgres_options(settings: &Settings) -> PostgresOptions {
+    let password = settings.store_password.as_ref().map(|password| password.secret().to_owned());
+    PostgresOptions { password, ..PostgresOptions::default() }
 }
 
 /// Keeps nothing: for a look.

@@ -15,7 +15,7 @@ use segue_testkit::conformance::{
 };
 use serde_json::json;
 
-use crate::place::{Place, SEEDS, found, plain_of, seq_of, upkeep, verify};
+use crate::place::{Place, SEEDS, found, keep_run, seq_of, upkeep, verify};
 
 #[test]
 fn a_whole_file_has_nothing_wrong() {
@@ -45,10 +45,17 @@ fn every_planted_damage_is_named() {
         ),
         (
             Kind::Event,
-            format!("UPDATE events SET body = replace(body, '\"attempt\":1', '\"attempt\":2') WHERE {}", event(started)),
+            format!(
+                "UPDATE events SET body = replace(body, '\"attempt\":1', '\"attempt\":2') WHERE {}",
+                event(started)
+            ),
             vec![at(started), "not what was written".into()],
         ),
-        (Kind::EventMissing, format!("DELETE FROM events WHERE {}", event(started)), vec![at(started), "missing".into()]),
+        (
+            Kind::EventMissing,
+            format!("DELETE FROM events WHERE {}", event(started)),
+            vec![at(started), "missing".into()],
+        ),
         (
             Kind::EventMissing,
             format!("DELETE FROM events WHERE place > ({number} << 32) + {succeeded} AND place < ({number} + 1) << 32"),
@@ -77,7 +84,9 @@ fn every_planted_damage_is_named() {
         ),
         (
             Kind::Task,
-            format!("UPDATE tasks SET row = replace(row, 'SUCCEEDED', 'FAILED') WHERE run_no = {number} AND task_id = 'a'"),
+            format!(
+                "UPDATE tasks SET row = replace(row, 'SUCCEEDED', 'FAILED') WHERE run_no = {number} AND task_id = 'a'"
+            ),
             vec![task("a"), "checksum".into()],
         ),
         (
@@ -96,9 +105,17 @@ fn every_planted_damage_is_named() {
             vec![at(succeeded), task("a"), "not what was written".into()],
         ),
         (Kind::ValueUse, format!("DELETE FROM blob_uses WHERE run_no = {number}"), vec![at(succeeded)]),
-        (Kind::Workflow, "UPDATE workflows SET spec_json = '{}' WHERE workflow_id = 'plain'".into(), vec!["plain".into()]),
+        (
+            Kind::Workflow,
+            "UPDATE workflows SET spec_json = '{}' WHERE workflow_id = 'plain'".into(),
+            vec!["plain".into()],
+        ),
         (Kind::Workflow, "DELETE FROM workflows WHERE workflow_id = 'plain'".into(), vec![run.to_string()]),
-        (Kind::Row, "UPDATE deployments SET row = replace(row, 'deployed', 'dep')".into(), vec!["deployment of plain".into()]),
+        (
+            Kind::Row,
+            "UPDATE deployments SET row = replace(row, 'deployed', 'dep')".into(),
+            vec!["deployment of plain".into()],
+        ),
         (Kind::Row, "UPDATE cache SET row = replace(row, 'run_id', 'run')".into(), vec!["cached result key".into()]),
         (Kind::ModelCall, "UPDATE model_calls SET body = x'00'".into(), vec![run.to_string(), "/a".into()]),
         (Kind::Checkpoint, "UPDATE checkpoints SET state = x'00'".into(), vec![run.to_string(), "/a".into()]),
@@ -106,7 +123,19 @@ fn every_planted_damage_is_named() {
         (Kind::Lease, "DELETE FROM engines".into(), vec!["engine".into(), run.to_string()]),
         (Kind::Orphan, "INSERT INTO blobs VALUES (unhex('ab'), x'00')".into(), vec!["nothing reads it".into()]),
         (Kind::Orphan, "INSERT INTO labels VALUES (unhex('ab'), 'a', 'b')".into(), vec!["labels".into()]),
-        (Kind::Orphan, format!("DELETE FROM runs WHERE run_no = {number}"), vec!["events".into(), "tasks".into(), "requests".into(), "blob_uses".into(), "model_calls".into(), "checkpoints".into(), "labels".into()]),
+        (
+            Kind::Orphan,
+            format!("DELETE FROM runs WHERE run_no = {number}"),
+            vec![
+                "events".into(),
+                "tasks".into(),
+                "requests".into(),
+                "blob_uses".into(),
+                "model_calls".into(),
+                "checkpoints".into(),
+                "labels".into(),
+            ],
+        ),
         (Kind::Schema, "DROP INDEX runs_open".into(), vec!["index runs_open is missing".into()]),
         (Kind::Schema, "CREATE TABLE notes (text)".into(), vec!["table notes".into()]),
         (
@@ -115,7 +144,13 @@ fn every_planted_damage_is_named() {
             vec!["index runs_ended is not what was made".into()],
         ),
     ];
-    for column in ["status = 'FAILED'", "live = 0", "workflow_id = 'other'", "parent = x'00112233445566778899aabbccddeeff'", "ended_at = 5"] {
+    for column in [
+        "status = 'FAILED'",
+        "live = 0",
+        "workflow_id = 'other'",
+        "parent = x'00112233445566778899aabbccddeeff'",
+        "ended_at = 5",
+    ] {
         let name = column.split(' ').next().unwrap().to_owned();
         let sql = format!("UPDATE runs SET {column} WHERE run_no = {number}");
         cases.push((Kind::Run, sql, vec![run.to_string(), format!("column {name} is")]));
@@ -141,7 +176,7 @@ fn a_summary_that_says_what_its_log_does_not_is_named() {
     let path = place.copy();
     let lying = block_on(async {
         let store: Arc<dyn RunStore> = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).unwrap());
-        plain_of(&store, &json!({"id": "lie", "nodes": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]}), false).await
+        keep_run(&store, &json!({"id": "lie", "nodes": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]}), false).await
     });
     let report = verify(&path).unwrap();
     let [finding] = &*report.findings.items else { panic!("{report:#?}") };

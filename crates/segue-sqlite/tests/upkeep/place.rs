@@ -4,37 +4,21 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use rusqlite::Connection;
 use segue_core::{
     event::EventKind,
-    ids::{ContentHash, RunId, TaskId},
-    outcome::Usage,
-    payload::{INLINE_BYTES_MAX, Payload},
-    ports::{
-        Cached, CallKey, Checkpoint, CheckpointStore, Commit, Deployment, FindingKind, ModelJournal, RecordedCall,
-        RequestKind, RunStore, Typed,
-    },
-    run::Run,
-    status::Status,
-    time::Timestamp,
+    ids::RunId,
+    ports::{FindingKind, RunStore},
     verify::{Report, Verifier},
 };
 use segue_sqlite::{SqliteOptions, SqliteStore, SqliteUpkeep};
-use segue_testkit::{
-    conformance::{
-        block_on,
-        run_store::{Live, engine, new_run},
-    },
-    sim,
-};
-use serde_json::json;
+pub(crate) use segue_testkit::conformance::upkeep::keep_run;
+use segue_testkit::conformance::{block_on, upkeep::fill};
 use tempfile::TempDir;
 
 pub(crate) const SEEDS: u64 = 12;
-const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A folder with a whole file, and room for copies that are damaged.
 pub(crate) struct Place {
@@ -48,7 +32,9 @@ impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("segue.db");
-        let plain = block_on(fill(&path));
+        let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default()).unwrap());
+        let plain = block_on(fill(&store, SEEDS));
+        drop(store);
         // One plain file, so that it can be copied and its bytes be found.
         Connection::open(&path).unwrap().execute_batch("PRAGMA journal_mode = DELETE; VACUUM;").unwrap();
         Self { folder, plain }
@@ -97,107 +83,6 @@ pub(crate) fn verify(path: &Path) -> Result<Report, String> {
 pub(crate) fn found(report: &Report) -> Vec<(FindingKind, String)> {
     let findings = report.findings.items.iter();
     findings.map(|finding| (finding.kind, serde_json::to_string(finding).unwrap())).collect()
-}
-
-async fn fill(path: &Path) -> RunId {
-    let sqlite = Arc::new(SqliteStore::open(path, SqliteOptions::default()).unwrap());
-    let store: Arc<dyn RunStore> = sqlite.clone();
-    let me = engine(&store, "engine", HOUR).await;
-    for seed in 1..=SEEDS {
-        // Every third one is still under way.
-        let commits = if seed % 3 == 0 { 6 } else { usize::MAX };
-        sim::keep(&*store, seed, &me, commits).await;
-    }
-    let plain = plain(&store).await;
-    let version = store.get_run(plain).await.unwrap();
-    let (workflow_id, hash) = (version.workflow_id, version.workflow_hash);
-    let deployed_at = Timestamp::from_micros(1_790_000_000_000_000);
-    store.deploy(Deployment { workflow_id, hash, deployed_at, base_dir: None }).await.unwrap();
-    let output = Payload::new(json!("y".repeat(INLINE_BYTES_MAX)));
-    let cached = Cached { output, run_id: plain, task_id: TaskId::new("a"), stored_at: deployed_at };
-    store.cache_put("key", cached, None).await.unwrap();
-    store.post_request(plain, RequestKind::Cancel { reason: "enough".to_owned() }).await.unwrap();
-    let key = CallKey {
-        run_id: plain,
-        effect_key: format!("{plain}/a"),
-        since: 1,
-        hash: ContentHash::of(b"request"),
-        nth: 0,
-    };
-    let call = RecordedCall {
-        key,
-        attempt: 1,
-        model: "model".to_owned(),
-        content_type: "application/json".to_owned(),
-        body: b"{\"answer\":42}".to_vec(),
-        usage: Usage::default(),
-    };
-    sqlite.record(call).await.unwrap();
-    let state = Checkpoint {
-        thread: format!("{plain}/a"),
-        namespace: String::new(),
-        id: "1".to_owned(),
-        parent: None,
-        state: Typed { kind: "json".to_owned(), bytes: b"{\"at\":7}".to_vec() },
-        metadata: serde_json::Map::new(),
-        writes: Vec::new(),
-    };
-    sqlite.put_checkpoint(state).await.unwrap();
-    plain
-}
-
-/// A run of two tasks that has ended one of them with a large value, and whose log is known event by event.
-async fn plain(store: &Arc<dyn RunStore>) -> RunId {
-    let spec = json!({"id": "plain", "metadata": {"labels": {"team": "blue"}},
-        "nodes": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "wait": {"event": "go"}}]});
-    plain_of(store, &spec, true).await
-}
-
-/// Keeps it. `truly`: every row is what the log says; else the last commit says that the run has succeeded.
-pub(crate) async fn plain_of(store: &Arc<dyn RunStore>, spec: &serde_json::Value, truly: bool) -> RunId {
-    use segue_core::{
-        event::RunCreated,
-        ids::HandlerId,
-        outcome::TaskOutcome,
-        plan::{Plan, version_json},
-        ports::WorkflowVersion,
-        run::Input,
-    };
-    let spec: segue_core::spec::WorkflowSpec = serde_json::from_value(spec.clone()).unwrap();
-    let plan = Arc::new(Plan::compile(&spec, &HandlerId::from("pass")).unwrap());
-    let (hash, spec_json) = version_json(&spec);
-    let workflow_id = spec.id.clone();
-    store.put_workflow(WorkflowVersion { hash, workflow_id: workflow_id.clone(), spec_json }).await.unwrap();
-    let me = engine(store, "engine", HOUR).await;
-    let mut new = new_run(900 + u32::from(truly), json!({}));
-    let id = new.run.run_id;
-    let now = |n: u64| Timestamp::from_micros(1_790_000_000_000_000).plus(Duration::from_secs(n));
-    let (mut run, events) = Run::create(plan, id, RunCreated::new(hash, Payload::new(json!({}))), now(0));
-    (new.run, new.tasks, new.workflow_hash) = (run.run_row(), run.task_rows(&events), hash);
-    new.events = events;
-    let live = Live::of(store, new, &me).await;
-    let success = TaskOutcome::Succeeded {
-        output: Payload::new(json!("x".repeat(INLINE_BYTES_MAX))),
-        usage: Usage::default(),
-        warnings: Vec::new(),
-    };
-    let inputs = [
-        Input::TaskAccepted { task: TaskId::new("a") },
-        Input::TaskEnded { task: TaskId::new("a"), attempt: 1, outcome: success, jitter: 0.0 },
-        Input::TaskAccepted { task: TaskId::new("b") },
-    ];
-    for (n, input) in (1..).zip(inputs) {
-        let expected_version = run.version();
-        let events = run.handle(input, now(n)).unwrap();
-        let mut row = run.run_row();
-        if !truly && n == 3 {
-            (row.status, row.finished_at) = (Status::Succeeded, Some(now(n)));
-        }
-        let tasks = run.task_rows(&events);
-        let commit = Commit { lease: live.lease, expected_version, events, run: row, tasks, answered: Vec::new() };
-        store.commit(commit).await.unwrap();
-    }
-    id
 }
 
 /// The `seq` of the event of this kind about this task.

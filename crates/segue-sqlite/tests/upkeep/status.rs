@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use rusqlite::Connection;
-use segue_core::{ports::{RunStore, SchemaVersion, StoreUpkeep}, status::Status};
+use segue_core::{
+    ports::{RunStore, SchemaVersion, StoreUpkeep},
+    status::Status,
+};
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::conformance::block_on;
 

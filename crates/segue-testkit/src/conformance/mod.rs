@@ -7,6 +7,7 @@ pub mod limit_store;
 pub mod model_journal;
 pub mod question;
 pub mod run_store;
+pub mod upkeep;
 mod wait;
 
 pub use wait::{PATIENCE, block_on, eventually, now};

@@ -40,7 +40,8 @@ pub async fn keep(store: &dyn RunStore, seed: u64, owner: &EngineId, commits_max
                 run: row,
                 tasks,
             };
-            assert!(matches!(store.create_run(new).await, Ok(Created::New(Some(_)))));
+            let created = store.create_run(new).await;
+            assert!(matches!(created, Ok(Created::New(_))), "{created:?}");
             continue;
         }
         let mut answered = Vec::new();

@@ -35,7 +35,12 @@ pub(super) struct Arena {
 
 impl Arena {
     /// A workflow in which the contested node comes last, behind some others.
-    pub(super) fn new(mut rng: Rng, contested: &Value) -> Self {
+    pub(super) fn new(rng: Rng, contested: &Value) -> Self {
+        Self::with(rng, contested, 0)
+    }
+
+    /// As [`Arena::new`], with so many nodes behind the contested one.
+    pub(super) fn with(mut rng: Rng, contested: &Value, behind: usize) -> Self {
         let before = rng.usize(..4);
         let is_chain = rng.bool();
         let mut nodes: Vec<Value> = Vec::new();
@@ -50,6 +55,7 @@ impl Arena {
         last["id"] = X.into();
         last["depends_on"] = (0..before).map(|n| format!("n{n}")).collect::<Vec<_>>().into();
         nodes.push(last);
+        nodes.extend((0..behind).map(|n| json!({ "id": format!("after{n}"), "depends_on": [X] })));
         let spec: WorkflowSpec = serde_json::from_value(json!({ "id": "duel", "nodes": nodes })).expect("a workflow");
         let plan = Arc::new(Plan::compile(&spec, &HandlerId::from("pass")).expect("a good workflow"));
         let created = RunCreated::new(plan.hash(), Payload::new(json!({})));

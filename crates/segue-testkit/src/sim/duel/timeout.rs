@@ -21,7 +21,8 @@ pub(super) fn play(seed: u64) -> Result<Winner, String> {
     let mut rng = Rng::with_seed(seed);
     let attempts = rng.u8(1..4);
     let contested = json!({ "timeout_seconds": 5, "retry_policy": { "max_attempts": attempts } });
-    let mut arena = Arena::new(rng, &contested);
+    let behind = rng.usize(..3);
+    let mut arena = Arena::with(rng, &contested, behind);
     let task = TaskId::new(X);
     arena.must(Input::TaskAccepted { task: task.clone() });
     let begun = arena.now;
