@@ -34,8 +34,12 @@ impl Clock {
     /// Reads the wall and starts counting.
     pub fn start() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
-        Self { wall: Arc::new(AtomicI64::new(micros)), started: Instant::now() }
+        Self::at(Timestamp::from_micros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// Starts counting from here.
+    pub fn at(wall: Timestamp) -> Self {
+        Self { wall: Arc::new(AtomicI64::new(wall.as_micros())), started: Instant::now() }
     }
 
     /// What time it is.

@@ -108,7 +108,7 @@ fn a_file_of_the_first_schema_is_brought_to_this_one() {
         }
     });
     let version: i64 = Connection::open(&old).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 5);
 }
 
 /// A damaged log does not keep a file from being brought to this schema.
