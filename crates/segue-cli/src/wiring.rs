@@ -96,7 +96,7 @@ impl Session {
     async fn open(settings: Settings, purpose: Purpose, answers: Answers, serving: Option<Serving>) -> Outcome<Self> {
         let stores = chaos::around(open_stores(&settings).await?)?;
         let own_bus = Bus::open(&settings, &stores)?;
-        let Stores { runs: store, journal, checkpoints, .. } = stores;
+        let Stores { runs: store, journal, checkpoints, limits, .. } = stores;
         // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
         let _ = tokio::task::spawn_blocking(sweep).await;
         let bus = own_bus.port();
@@ -129,6 +129,7 @@ impl Session {
             .config(config)
             .sweep(sweep)
             .secrets(Arc::new(settings.secrets.clone()))
+            .limits(limits.clone(), settings.limits.specs())
             .journal(journal);
         if let Some(serving) = &serving {
             builder = builder.metrics(serving.metrics.clone());
@@ -181,6 +182,11 @@ impl Session {
     /// Takes a run over if no living process owns it. Says whether this process carries it out now.
     pub(crate) async fn take_over(&self, run: RunId) -> Outcome<bool> {
         Ok(self.engine.resume(&[run]).await?.contains(&run))
+    }
+
+    /// The bus on which a run's events may be told, that this process carries out or another.
+    pub(crate) fn bus_for(&self, is_ours: bool) -> Option<&dyn EventBus> {
+        (is_ours || self.own_bus.reaches_others()).then_some(&*self.bus)
     }
 
     /// Ends everything that this process started.

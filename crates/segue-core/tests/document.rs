@@ -11,7 +11,7 @@ use segue_core::{
 
 fn options() -> CheckOptions {
     let handlers = ["pass", "process.run", "crewai.agent", "crewai.crew"].map(HandlerId::from).to_vec();
-    CheckOptions { handlers, default_handler: Some(HandlerId::from("crewai.agent")) }
+    CheckOptions { handlers, default_handler: Some(HandlerId::from("crewai.agent")), limits: Some(Vec::new()) }
 }
 
 fn diagnose(text: &str) -> Vec<Diagnostic> {
@@ -171,7 +171,9 @@ fn wrong_documents() -> Vec<(String, &'static [&'static str])> {
         (s("just words"), &["1:1 not-a-mapping"]),
         (s("segue: 2\nid: w\nnodes: [{id: a}]"), &["1:8 unsupported-version"]),
         (n("- id: a\n  dependson: []\n"), &["4:3 unknown-field"]),
-        (s("id: w\nnodes: [{id: a}]\nlimits: {}"), &["3:1 not-available"]),
+        (s("id: w\nnodes: [{id: a}]\nlimits: [a]"), &["3:9 wrong-type"]),
+        (s("id: w\nnodes: [{id: a, limits: [l]}]\nlimits: { l: { concurency: 1 } }"), &["3:14 missing-field", "3:16 unknown-field"]),
+        (s("id: w\nnodes: [{id: a, limits: [l]}]\nlimits: { l: { concurrent: 0, per_minute: -1 } }"), &["3:28 out-of-range", "3:43 out-of-range"]),
         (s("id: w\nnodes: [{id: a}]\nbudget: {}"), &["3:9 missing-field"]),
         (
             n("- id: a\n  budget: { usd: 0, tokens: 0, on_exceeded: stop }\n"),
@@ -180,7 +182,7 @@ fn wrong_documents() -> Vec<(String, &'static [&'static str])> {
         (n("- id: a\n  budget: { usd: x, tokens: 1.5 }\n"), &["4:18 wrong-type", "4:29 wrong-type"]),
         (n("- id: a\n  wait: { seconds: 1 }\n  budget: { tokens: 1 }\n"), &["5:3 misplaced-field"]),
         (n("- id: a\n  task: langgraph.graph\n"), &["4:9 not-available"]),
-        (n("- id: a\n  heartbeat_seconds: 1\n  limits: [x]\n"), &["4:3 not-available", "5:3 not-available"]),
+        (n("- id: a\n  heartbeat_seconds: 1\n  limits: [x]\n"), &["4:3 not-available", "5:12 unknown-limit"]),
         (s("id: w\nnodes: [{id: a}]\non_failure: [a]"), &["3:14 wrong-type"]),
         (s("nodes: [{id: a}]"), &["1:1 missing-field"]),
         (s("id: w\n"), &["1:1 missing-field"]),

@@ -19,7 +19,7 @@ fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
 }
 
 fn read(text: &str, format: Format) -> Parsed {
-    let options = CheckOptions { handlers: vec![HandlerId::from("pass")], default_handler: None };
+    let options = CheckOptions { handlers: vec![HandlerId::from("pass")], default_handler: None, limits: None };
     let parsed = parse(text, format, &options);
     assert_eq!(parsed.spec.is_none(), parsed.has_errors());
     for diagnostic in &parsed.diagnostics {

@@ -55,7 +55,7 @@ metadata: { labels: { team: red } }
 "##;
 
 fn options() -> CheckOptions {
-    CheckOptions { handlers: vec![HandlerId::from("pass")], default_handler: None }
+    CheckOptions { handlers: vec![HandlerId::from("pass")], default_handler: None, limits: None }
 }
 
 /// Reads, and holds what is said to what always holds.

@@ -1,8 +1,14 @@
 //! What an engine is made of, and its start.
 
-use std::sync::{Arc, Mutex, OnceLock, atomic::AtomicBool};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
+};
 
-use segue_core::ports::{Adapter, EventBus, MetricsCollector, ModelJournal, RunStore, Secrets, StoreError};
+use segue_core::{
+    ports::{Adapter, EventBus, LimitStore, MetricsCollector, ModelJournal, RunStore, Secrets, StoreError},
+    spec::LimitSpec,
+};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,6 +18,7 @@ use crate::{
     engine::Engine,
     inbox,
     lease::{self, LeaseState},
+    limits::Limits,
     live::LiveRuns,
     look,
     observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore, Observer},
@@ -42,6 +49,8 @@ pub struct EngineBuilder {
     secrets: Arc<dyn Secrets>,
     journal: Option<Arc<dyn ModelJournal>>,
     sweep: Option<Sweep>,
+    limits: Option<Arc<dyn LimitStore>>,
+    limit_specs: BTreeMap<String, LimitSpec>,
     config: EngineConfig,
 }
 
@@ -55,6 +64,8 @@ impl EngineBuilder {
             secrets: Arc::new(NoSecrets),
             journal: None,
             sweep: None,
+            limits: None,
+            limit_specs: BTreeMap::new(),
             config: EngineConfig::default(),
         }
     }
@@ -102,6 +113,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Who keeps the slots of named limits, and the limits that all workflows share. It is the store that the engine is
+    /// registered in. Without it, tasks that name limits fail.
+    #[must_use]
+    pub fn limits(mut self, store: Arc<dyn LimitStore>, shared: BTreeMap<String, LimitSpec>) -> Self {
+        (self.limits, self.limit_specs) = (Some(store), shared);
+        self
+    }
+
     /// How the engine behaves.
     #[must_use]
     pub fn config(mut self, config: EngineConfig) -> Self {
@@ -111,16 +130,20 @@ impl EngineBuilder {
 
     /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { store, bus, metrics, adapters, secrets, journal, sweep, config } = self;
+        let Self { store, bus, metrics, adapters, secrets, journal, sweep, limits, limit_specs, config } = self;
         let observed = adapters
             .into_iter()
             .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
         let adapters = Arc::new(Adapters::new(observed.collect(), &config.concurrency)?);
+        let (scheduler, stopped) = (LocalScheduler::new(adapters.clone()), CancellationToken::new());
+        let id = config.engine_id.clone();
+        let limits = Limits::new(limits, &limit_specs, id, scheduler.clone(), stopped.clone());
         let asked = Instant::now();
         let shared = Arc::new(Shared {
             store: Arc::new(ObservedStore::new(store, metrics.clone())),
             bus,
-            scheduler: LocalScheduler::new(adapters.clone()),
+            scheduler,
+            limits,
             observer: Observer { metrics, adapters: adapters.clone() },
             adapters,
             secrets,
@@ -131,7 +154,7 @@ impl EngineBuilder {
             live: LiveRuns::default(),
             drives: TaskTracker::new(),
             draining: AtomicBool::new(false),
-            stopped: CancellationToken::new(),
+            stopped,
             broken: OnceLock::new(),
             suspects: Suspects::default(),
             sweep,

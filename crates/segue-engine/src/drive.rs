@@ -11,6 +11,7 @@ mod children;
 mod commit;
 mod dispatch;
 mod letters;
+mod limited;
 mod load;
 mod orphan;
 mod recover;

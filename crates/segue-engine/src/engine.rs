@@ -193,7 +193,7 @@ impl Orchestrator for Engine {
         let options = CheckOptions {
             handlers: self.shared.adapters.handlers(),
             default_handler: Some(self.shared.config.default_handler.clone()),
-            limits: Default::default(),
+            limits: Some(self.shared.limits.names()),
         };
         let mut problems = check(workflow, &options);
         problems.extend(self.shared.adapters.check(workflow));

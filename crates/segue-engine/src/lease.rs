@@ -83,6 +83,7 @@ async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
     if !shared.lease.is_valid() && !planted!(TrustsAnEndedLease) {
         tracing::warn!(engine_id = %shared.config.engine_id, "the engine's lease had ended; checking what is still its own");
         shared.reclaim_all().await?;
+        shared.limits.recheck().await?;
     }
     shared.lease.confirm(asked + ttl);
     shared.take_up_own().await?;

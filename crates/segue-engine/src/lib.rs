@@ -55,6 +55,7 @@ mod framework;
 mod handlers;
 mod inbox;
 mod lease;
+mod limits;
 mod live;
 mod look;
 #[cfg(feature = "mutants")]

@@ -40,5 +40,6 @@ pub(crate) async fn shut_down(shared: &Shared, drain: Duration) {
     for adapter in shared.adapters.iter() {
         adapter.shutdown().await;
     }
+    shared.limits.flush(MOMENT).await;
     shared.stopped.cancel();
 }

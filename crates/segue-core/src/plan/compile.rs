@@ -9,15 +9,15 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Approval, Block, BlockIx, CHILD_HANDLER, Cache, Dependent, Foreach, Incoming, Items, LoopBack, NodeIx, Outputs,
-    Plan, PlanNode, Repeat, RetryRule, Wait, Work, loops, version_json,
+    Approval, Block, BlockIx, CHILD_HANDLER, Cache, Dependent, Foreach, Incoming, Items, LoopBack, NodeIx, NodeLimit,
+    Outputs, OwnLimit, Plan, PlanNode, Repeat, RetryRule, Wait, Work, loops, version_json,
 };
 use crate::{
     expr::{ExprError, Expression, References, Template, TemplateError},
     ids::{HandlerId, NodeId, TaskId},
     spec::{
-        Backoff, CacheSpec, Defaults, EdgeSpec, FailureAction, FailurePolicy, OnFailure, OutputSchema, RepeatSpec,
-        RetryPolicy, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
+        Backoff, CacheSpec, Defaults, EdgeSpec, FailureAction, FailurePolicy, LimitSpec, OnFailure, OutputSchema,
+        RepeatSpec, RetryPolicy, Seconds, TaskNode, WorkflowOnFailure, WorkflowSpec,
     },
 };
 
@@ -69,7 +69,8 @@ impl Plan {
         let drafts = number(spec);
         let mut by_id = BTreeMap::new();
         let mut nodes = Vec::new();
-        let compiler = Compiler { defaults: spec.defaults.clone().unwrap_or_default(), default_handler };
+        let compiler =
+            Compiler { defaults: spec.defaults.clone().unwrap_or_default(), default_handler, limits: &spec.limits };
         for (block, draft) in drafts.iter().enumerate() {
             for (at, node) in draft.nodes.iter().enumerate() {
                 if by_id.insert(node.id.clone(), ix(draft.first + at)).is_some() {
@@ -163,6 +164,7 @@ impl Plan {
         let back = node.loop_back.iter().filter_map(|back| back.when.as_ref());
         let until = node.repeat.iter().filter_map(|repeat| repeat.until.as_ref());
         let mut expressions: Vec<&Expression> = edges.chain(back).chain(until).chain(&node.when).collect();
+        expressions.extend(node.limits.iter().filter_map(|limit| limit.own.as_ref()?.key.as_ref()));
         let key = node.cache.as_ref().and_then(|cache| cache.key.as_ref());
         let mut templates: Vec<&Template> = node.continue_with.iter().chain(key).chain([&node.inputs]).collect();
         match node.foreach.as_ref().map(|foreach| &foreach.items) {
@@ -255,6 +257,7 @@ fn block_ix(at: usize) -> BlockIx {
 
 struct Compiler<'a> {
     defaults: Defaults,
+    limits: &'a BTreeMap<String, LimitSpec>,
     default_handler: &'a HandlerId,
 }
 
@@ -306,7 +309,22 @@ impl Compiler<'_> {
             continue_with: stand_in(&on_failure, &node.id)?,
             reads: Vec::new(),
             cache: node.cache.as_ref().map(|spec| cache(node, spec)).transpose()?,
+            limits: if node.has_handler() { self.limits(node)? } else { Vec::new() },
         })
+    }
+
+    /// Those that the node names, or the defaults; each once, whatever it is called there.
+    fn limits(&self, node: &TaskNode) -> Result<Vec<NodeLimit>, PlanError> {
+        let names = node.limits.as_ref().or(self.defaults.limits.as_ref()).into_iter().flatten();
+        let names: BTreeSet<&String> = names.collect();
+        let limits = names.into_iter().map(|name| {
+            let own = self.limits.get(name).map(|spec| -> Result<_, PlanError> {
+                let key = spec.key.as_deref().map(|key| condition(key, || format!("limits.{name}.key")));
+                Ok(OwnLimit { bounds: spec.bounds(), key: key.transpose()? })
+            });
+            Ok(NodeLimit { name: name.clone(), own: own.transpose()? })
+        });
+        limits.collect()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     expr::{Expression, Template},
     ids::{ContentHash, HandlerId, NodeId, TaskId, WorkflowId},
     outcome::{ErrorKind, TaskError},
+    ports::Bounds,
     spec::{
         ApprovalRejection, ApprovalTimeout, Backoff, BudgetSpec, ChildSpec, Jitter, Join, OnExhausted, OutputSchema,
     },
@@ -130,6 +131,24 @@ pub struct PlanNode {
     /// The nodes whose values it may read: in inputs, conditions, its dependents' edges, its stand-in output.
     pub(crate) reads: Vec<NodeIx>,
     pub(crate) cache: Option<Cache>,
+    /// The limits that its attempts run under.
+    pub limits: Vec<NodeLimit>,
+}
+
+/// A limit that a node names.
+pub struct NodeLimit {
+    /// Its name.
+    pub name: String,
+    /// As the document declares it; none: it is one of the configuration.
+    pub own: Option<OwnLimit>,
+}
+
+/// A limit of the document.
+pub struct OwnLimit {
+    /// What it allows.
+    pub bounds: Bounds,
+    /// Each of its values has a limit of its own.
+    pub key: Option<Expression>,
 }
 
 /// Its result is used again, by this and by other runs.

@@ -80,7 +80,9 @@ impl Run {
             }
             EventKind::TaskRetrying { error, due, lost, usage } => {
                 self.end_attempt(ix, event, *usage);
-                self.count_failure(ix, *lost);
+                if !self.is_waited_out(ix, error, *lost) {
+                    self.count_failure(ix, *lost);
+                }
                 self.weigh_answers(ix, error, *lost);
                 let task = self.task_mut(ix);
                 task.status = Status::Pending;
@@ -170,6 +172,9 @@ impl Run {
         let task = self.task_mut(ix);
         task.usage += usage;
         task.result_seq = Some(event.seq);
+        if planted!(TimesOutWhatHasEnded) && matches!(event.kind, EventKind::TaskSucceeded { .. }) {
+            return;
+        }
         if let Some(time) = task.timeout_at.take().filter(|&time| event.time >= time || !planted!(KeepsOldTimers)) {
             self.state.timers.remove(&(time, Timer::Attempt(ix)));
         }

@@ -15,6 +15,7 @@ use crate::{
     payload::Payload,
     plan::{RetryRule, Work},
     spec::{FailureAction, OnExhausted},
+    status::Status,
     time::Timestamp,
 };
 
@@ -53,7 +54,9 @@ impl Run {
         let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
         let known = self.task(ix);
         let is_current = known.attempt == attempt || planted!(AcceptsStaleAnswers);
-        let runs = self.is_alive(ix) || planted!(AcceptsAnswersTwice);
+        let runs = self.is_alive(ix)
+            || planted!(AcceptsAnswersTwice)
+            || planted!(TakesAnswersOfTheCancelled) && known.status == Status::Cancelled;
         if runs && is_current { Ok(ix) } else { Err(Rejected::Stale) }
     }
 
@@ -214,13 +217,20 @@ impl Run {
         }
         let rule = &self.node_of(ix).retry;
         let failures = task.failures + 1;
-        let is_last = failures >= rule.backoff.attempts_max + u32::from(planted!(RetriesWithoutAttemptsLeft));
+        let is_waited_out = self.is_waited_out(ix, &failure.error, failure.lost);
+        let is_last = !is_waited_out && failures >= rule.backoff.attempts_max + u32::from(planted!(RetriesWithoutAttemptsLeft));
         if is_last || !(rule.allows(&failure.error) || planted!(RetriesPermanentErrors)) {
             return None;
         }
         let due = now.plus(pause(rule, failures, failure));
         let in_time = task.deadline_at.is_none_or(|deadline| due < deadline) || planted!(RetriesAfterDeadline);
         in_time.then_some(due)
+    }
+
+    /// Did a provider ask to wait, and is there a limit under which everybody does? Then the attempt counts for nothing.
+    pub(super) fn is_waited_out(&self, ix: TaskIx, error: &TaskError, lost: Option<Loss>) -> bool {
+        let asks = error.kind == ErrorKind::RateLimited && error.retry_after.is_some() && lost.is_none();
+        asks && !self.node_of(ix).limits.is_empty() && !planted!(CountsWhatIsWaitedOut)
     }
 
     pub(super) fn fail_for_good(&mut self, events: &mut Vec<Event>, ix: TaskIx, failure: Failure, now: Timestamp) {

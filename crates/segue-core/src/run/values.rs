@@ -52,6 +52,15 @@ impl Run {
         key.map(|key| self.text(ix, "cache.key", key)).transpose()
     }
 
+    /// What an expression about a task says now: the key of a limit. `place` names it in the error, which is of kind
+    /// `invalid_input`.
+    pub fn evaluate(&self, task: &TaskId, place: &str, expression: &Expression) -> Result<Value, TaskError> {
+        let Some(ix) = self.find(task) else { return Ok(Value::Null) };
+        expression.evaluate(&self.scope_for(ix, expression.references())).map_err(|error| {
+            TaskError::new(ErrorKind::InvalidInput, format!("`{place}`, for `{task}`: {error}"))
+        })
+    }
+
     /// Renders a text.
     pub(super) fn text(&self, ix: TaskIx, place: &str, template: &Template) -> Result<String, TaskError> {
         let value = template.render(&self.scope_for(ix, template.references())).map_err(|error| {

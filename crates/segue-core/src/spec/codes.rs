@@ -260,6 +260,13 @@ codes! {
     UNUSED_SECRET = Warning "unused-secret", "A secret that is not used",
         "It is declared, and no node refers to it.",
         "Use it, or remove it.";
+    // Limits.
+    UNKNOWN_LIMIT = Error "unknown-limit", "A limit that nobody declares",
+        "`limits` of a node names limits of the workflow's `limits`, or of the configuration.",
+        "Correct the name, or declare the limit.";
+    UNUSED_LIMIT = Warning "unused-limit", "A limit that is not used",
+        "It is declared, and no node names it.",
+        "Name it in the `limits` of the nodes that it is for, or in `defaults`, or remove it.";
     // Params and inputs.
     BAD_PARAM = Error "bad-param", "A param that contradicts itself",
         "Its default, limits or choices do not fit its type or each other.",

@@ -1,6 +1,6 @@
 //! The types of the workflow document, version 1.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     budget::BudgetSpec,
     failure::{OnFailure, RetryPolicy, WorkflowOnFailure},
+    limit::LimitSpec,
 };
 use crate::ids::{HandlerId, NodeId, WorkflowId};
 
@@ -48,6 +49,9 @@ pub struct WorkflowSpec {
     /// What holds for every node that does not say otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Defaults>,
+    /// Limits of this workflow: so many at once, so many a minute, over all its runs and all engines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, LimitSpec>,
     /// The longest a run may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<Seconds>,
@@ -137,6 +141,9 @@ pub struct Defaults {
     /// The longest an attempt may take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<Seconds>,
+    /// The limits that attempts run under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<String>>,
     /// Tuning for adapters.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub hints: Map<String, Value>,
@@ -208,6 +215,10 @@ pub struct TaskNode {
     /// What the task may consume of models, over all its attempts; each instance and iteration for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetSpec>,
+    /// The limits that its attempts run under, each instance and iteration for itself: those of the workflow, and those of
+    /// the configuration. All of them have room before an attempt begins; until then the task is `PENDING`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<String>>,
     /// What its failure does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
@@ -240,6 +251,7 @@ impl TaskNode {
             timeout_seconds: None,
             deadline_seconds: None,
             budget: None,
+            limits: None,
             on_failure: None,
             metadata: Map::new(),
         }

@@ -24,6 +24,7 @@ fn started(pattern: &str, inputs: Value) -> World {
     let options = CheckOptions {
         handlers: ["pass", "process.run"].map(HandlerId::from).to_vec(),
         default_handler: Some(HandlerId::from("pass")),
+        limits: None,
     };
     let parsed = parse(&text, Format::Yaml, &options);
     assert_eq!(parsed.diagnostics, [], "{pattern}");

@@ -24,7 +24,7 @@ const HANDLERS: [&str; 12] = [
 
 fn check(place: &str, text: &str) {
     let handlers = HANDLERS.map(HandlerId::from).to_vec();
-    let options = CheckOptions { handlers, default_handler: Some(HandlerId::from("crewai.agent")) };
+    let options = CheckOptions { handlers, default_handler: Some(HandlerId::from("crewai.agent")), limits: None };
     assert_eq!(parse(text, Format::Yaml, &options).diagnostics, [], "{place}:\n{text}");
 }
 

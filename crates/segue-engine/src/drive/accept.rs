@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
+    sync::Arc,
 };
 
 use segue_core::{
     event::Event,
     ids::{HandlerId, TaskId},
+    outcome::TaskError,
     plan::PlanNode,
     ports::{ScheduleError, Scheduler, Slot},
     run::{Input, Run},
@@ -15,8 +17,8 @@ use segue_core::{
 };
 use tokio::time::Instant;
 
-use super::{Drive, Mode};
-use crate::{live::Message, mutants::planted, shared::Shared};
+use super::{Drive, Mode, limited::Tickets};
+use crate::{limits::LimitSlot, live::Message, mutants::planted, shared::Shared};
 
 /// The places that a run holds for accepted tasks until they are dispatched, and those that it waits for.
 #[derive(Default)]
@@ -30,16 +32,22 @@ pub(crate) struct Places {
     kinds: Option<usize>,
     /// Since when a task has been waiting for one.
     waiting: HashMap<TaskId, Instant>,
+    /// Tasks that wait for a limit.
+    pub(super) tickets: Tickets,
 }
 
 /// What the scheduler says to a task that may start.
 pub(super) enum Grant {
     /// It may.
     Place(Box<dyn Slot>),
+    /// It may, in slots of its limits.
+    Limited(Box<dyn Slot>, Arc<LimitSlot>),
     /// It needs none: another run carries it out.
     Child,
     /// It never will: accepted all the same, so that it can fail.
     Never(ScheduleError),
+    /// It never will, because of its limits.
+    NoLimit(TaskError),
 }
 
 impl Places {
@@ -91,13 +99,14 @@ pub(crate) fn accept(
     now: Timestamp,
     wake: &(dyn Fn() -> Box<dyn FnOnce() + Send> + Sync),
 ) -> Vec<Event> {
-    let mut found = Vec::new();
-    if places.is_hopeless(shared, run) {
+    let room = run.room().min(ACCEPTED_MAX);
+    let mut found = places.tickets.answered(shared, run, room);
+    let is_hopeless = places.is_hopeless(shared, run);
+    if is_hopeless && found.is_empty() {
         return Vec::new();
     }
-    let room = run.room().min(ACCEPTED_MAX);
     for (task, node) in run.ready_nodes(now) {
-        if found.len() >= room {
+        if found.len() >= room || is_hopeless {
             break;
         }
         if node.child().is_some() {
@@ -107,6 +116,12 @@ pub(crate) fn accept(
             continue;
         }
         let (_, concurrency) = kind_of(shared, node);
+        if !node.limits.is_empty() {
+            if !is_dying(task) && !places.dying.contains(task) {
+                found.extend(places.tickets.ask(shared, run, (task, node, concurrency), wake));
+            }
+            continue;
+        }
         if is_dying(task)
             || places.dying.contains(task)
             || places.refused.iter().any(|(handler, hint)| *handler == node.handler && *hint == concurrency)
@@ -154,6 +169,7 @@ pub(crate) fn accept(
 impl Drive {
     pub(super) fn accept_ready(&mut self) {
         if self.mode > Mode::Working || !self.is_live() {
+            self.places.tickets.clear();
             return;
         }
         let sender = self.handle.sender.clone();

@@ -14,19 +14,21 @@ use super::{
     accept::Grant,
     attempts::{InFlight, Work},
 };
-use crate::{dispatch::NotScheduled, live::Message, progress::BusProgress, secrets::Redacted};
+use crate::{dispatch::NotScheduled, limits::LimitSlot, live::Message, progress::BusProgress, secrets::Redacted};
 
 impl Drive {
     /// Carries out an attempt whose start is committed.
     pub(super) async fn dispatch(&mut self, task: &TaskId, attempt: u32) {
         let granted = match self.places.take(task) {
             Some(Grant::Never(why)) => Err(TaskError::new(ErrorKind::Load, why.to_string())),
+            Some(Grant::NoLimit(why)) => Err(why),
             None => Err(TaskError::new(ErrorKind::Load, "there is no place for it")),
-            Some(Grant::Place(slot)) => Ok(Some(slot)),
-            Some(Grant::Child) => Ok(None),
+            Some(Grant::Place(slot)) => Ok((Some(slot), None)),
+            Some(Grant::Limited(slot, limits)) => Ok((Some(slot), Some(limits))),
+            Some(Grant::Child) => Ok((None, None)),
         };
         let begun = match granted {
-            Ok(place) => self.begin(task, attempt, place).await,
+            Ok((place, limits)) => self.begin(task, attempt, place, limits).await,
             Err(error) => Err(error),
         };
         if let Err(error) = begun {
@@ -36,7 +38,13 @@ impl Drive {
         tokio::task::coop::consume_budget().await;
     }
 
-    async fn begin(&mut self, task: &TaskId, attempt: u32, place: Option<Box<dyn Slot>>) -> Result<(), TaskError> {
+    async fn begin(
+        &mut self,
+        task: &TaskId,
+        attempt: u32,
+        place: Option<Box<dyn Slot>>,
+        limits: Option<Arc<LimitSlot>>,
+    ) -> Result<(), TaskError> {
         let rendered = self.run.render(task)?;
         if let Some(outcome) = self.cached(task, attempt, &rendered).await? {
             drop(place);
@@ -46,12 +54,23 @@ impl Drive {
         let Some(slot) = place else { return self.begin_child(task, attempt, &rendered) };
         let done = self.completion(task, attempt);
         let (invocation, done) = self.with_secrets(self.invocation(task, attempt, rendered), done)?;
+        let (slot, done) = match &limits {
+            Some(limits) if !self.still_holds(limits).await => {
+                done(limits.lost_outcome());
+                return Ok(());
+            }
+            Some(limits) => Self::under_limits(slot, limits.clone(), done),
+            None => (slot, done),
+        };
         let id = self
             .shared
             .scheduler
             .schedule_task(slot, invocation, done)
             .await
             .map_err(|why| TaskError::new(ErrorKind::Load, why.to_string()))?;
+        if let Some(limits) = limits {
+            limits.runs_as(&id);
+        }
         self.in_flight.insert(task.clone(), InFlight { attempt, work: Work::Adapter(id) });
         Ok(())
     }

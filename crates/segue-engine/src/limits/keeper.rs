@@ -87,7 +87,7 @@ async fn work(inner: &Arc<Inner>, store: &dyn LimitStore) -> bool {
         Err(error) => {
             has_failed = true;
             tracing::warn!(engine_id = %inner.engine, %error, "limits cannot be asked");
-            for Asked { waiting, place, .. } in asked {
+            for Asked { waiting, place } in asked {
                 inner.lines().unanswered(waiting, PAUSE);
                 drop(place);
             }
@@ -111,10 +111,11 @@ fn with_places(inner: &Arc<Inner>, chosen: Vec<Waiting>) -> Vec<Asked> {
     for waiting in chosen {
         let want = &waiting.want;
         match inner.scheduler.reserve(want.run, &want.task, &want.handler, want.concurrency, &wake) {
-            Ok(Some(place)) => asked.push(Asked { waiting, place, since: Instant::now() }),
+            Ok(Some(place)) => asked.push(Asked { waiting, place }),
             Ok(None) | Err(ScheduleError::ShuttingDown) => inner.lines().has_no_place(waiting),
             Err(never) => {
-                inner.lines().answer(waiting.number, Answer::Never(never));
+                let unwanted = inner.lines().answer(&waiting, Answer::Never(never));
+                drop(unwanted);
                 (waiting.want.wake)();
             }
         }
@@ -124,7 +125,7 @@ fn with_places(inner: &Arc<Inner>, chosen: Vec<Waiting>) -> Vec<Asked> {
 
 /// Carries out the store's answer. Nothing is dropped under the lock: dropping calls out.
 fn settle(inner: &Arc<Inner>, asked: Asked, admission: Admission) {
-    let Asked { waiting, place, since } = asked;
+    let Asked { waiting, place } = asked;
     match admission {
         Admission::Granted(charged) => {
             let charges = waiting.want.wanted.iter().zip(charged).map(|(wanted, charged)| Charge {
@@ -133,12 +134,11 @@ fn settle(inner: &Arc<Inner>, asked: Asked, admission: Admission) {
                 charged,
             });
             let slot = LimitSlot::new(Limits(inner.clone()), waiting.slot.clone(), charges.collect());
-            let slot = Arc::new(slot);
-            let is_wanted = inner.lines().granted(&waiting, &slot);
-            if is_wanted {
-                tracing::trace!(slot = %waiting.slot, asked_for = ?since.elapsed(), "has its slots");
-                inner.lines().answer(waiting.number, Answer::Go(place, slot));
-                (waiting.want.wake)();
+            let unwanted = inner.lines().answer(&waiting, Answer::Go(place, Arc::new(slot)));
+            match unwanted {
+                // This gives all of it back.
+                Some(unwanted) => drop(unwanted),
+                None => (waiting.want.wake)(),
             }
         }
         Admission::Wait(wait) => {

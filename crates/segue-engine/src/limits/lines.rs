@@ -110,7 +110,6 @@ impl Lines {
             && let Some(ticket) = line.tickets.remove(at)
         {
             self.forget(ticket);
-            self.lines.retain(|_, line| !line.tickets.is_empty());
         }
         self.answers.remove(&number)
     }
@@ -169,6 +168,7 @@ impl Lines {
 
     /// Those that may go next, at most so many, in the order of their turns: one of each workflow, then the next one.
     pub(super) fn candidates(&mut self) -> Vec<Waiting> {
+        self.lines.retain(|_, line| !line.tickets.is_empty());
         let mut open: Vec<(u64, &LineId, &mut Line)> = Vec::new();
         for (id, line) in self.lines.iter_mut().filter(|(_, line)| matches!(line.state, Mood::Open)) {
             open.push((self.served.get(&id.party).copied().unwrap_or_default(), id, line));
@@ -211,17 +211,18 @@ impl Lines {
         requests.collect()
     }
 
-    /// It has its slots. `false`: nobody wants them any more.
-    pub(super) fn granted(&mut self, ticket: &Waiting, slot: &Arc<LimitSlot>) -> bool {
-        self.numbers += 1;
-        self.served.insert(ticket.want.party.clone(), self.numbers);
-        self.living.insert(ticket.slot.clone(), Arc::downgrade(slot));
-        self.asking.remove(&ticket.number) == Some(false)
-    }
-
-    pub(super) fn answer(&mut self, number: u64, answer: Answer) {
-        self.asking.remove(&number);
-        self.answers.insert(number, answer);
+    /// Keeps the answer to a ticket until it is taken. Gives it back, to be dropped, if nobody wants it any more.
+    pub(super) fn answer(&mut self, ticket: &Waiting, answer: Answer) -> Option<Answer> {
+        if let Answer::Go(_, slot) = &answer {
+            self.numbers += 1;
+            self.served.insert(ticket.want.party.clone(), self.numbers);
+            self.living.insert(ticket.slot.clone(), Arc::downgrade(slot));
+        }
+        if self.asking.remove(&ticket.number) != Some(false) {
+            return Some(answer);
+        }
+        self.answers.insert(ticket.number, answer);
+        None
     }
 
     /// It goes back to the head of its line, which waits.
@@ -260,7 +261,8 @@ impl Lines {
 
     /// Asking again for this limit may succeed: for some of those who wait for it.
     pub(super) fn signalled(&mut self, key: &LimitKey) {
-        let refused = self.lines.iter_mut().filter(|(_, line)| matches!(&line.state, Mood::Refused { by, .. } if by == key));
+        let refused =
+            self.lines.iter_mut().filter(|(_, line)| matches!(&line.state, Mood::Refused { by, .. } if by == key));
         let mut lines: Vec<_> = refused.map(|(id, line)| (self.served.get(&id.party).copied(), line)).collect();
         lines.sort_by_key(|(served, _)| *served);
         lines.into_iter().take(OPENED_BY_A_SIGNAL).for_each(|(_, line)| line.state = Mood::Open);

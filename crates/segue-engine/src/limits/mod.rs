@@ -27,7 +27,7 @@ use segue_core::{
     ids::{ContentHash, EngineId, LimitKey, TaskId},
     outcome::{ErrorKind, TaskError},
     plan::{NodeLimit, PlanNode},
-    ports::{Bounds, LimitStore, StoreError},
+    ports::{Acquire, Admission, Bounds, LimitStore, StoreError},
     run::Run,
     spec::LimitSpec,
 };
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use self::lines::Lines;
 pub(crate) use self::{
     slot::{Held, LimitSlot},
-    ticket::{Ticket, Want},
+    ticket::{Answer, Ticket, Want},
 };
 use crate::dispatch::LocalScheduler;
 
@@ -151,13 +151,25 @@ impl Limits {
         }
         let held = store.held(&self.0.engine).await?;
         for slot in living {
-            if !slot.is_among(&held) {
+            if !slot.is_among(&held) && !self.has_again(&**store, &slot).await? {
                 tracing::warn!(slot = %slot.name(), "a slot of a limit went to another engine while this one stood still");
-                slot.is_lost().await;
+                slot.lose().await;
             }
         }
         self.0.work.notify_one();
         Ok(())
+    }
+
+    /// A row that was removed may be had again, if there is room.
+    async fn has_again(&self, store: &dyn LimitStore, slot: &LimitSlot) -> Result<bool, StoreError> {
+        let (engine, request) = (self.0.engine.clone(), slot.request());
+        let acquire = Acquire { engine: engine.clone(), dead: Vec::new(), requests: vec![request.clone()] };
+        let answers = store.acquire(acquire).await?;
+        if matches!(answers.as_slice(), [Admission::Granted(_)]) {
+            return Ok(true);
+        }
+        store.leave(&engine, vec![request]).await?;
+        Ok(false)
     }
 
     /// Waits until all slots that were given back are known to be free, or until `patience` is over.

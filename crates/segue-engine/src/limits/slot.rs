@@ -12,7 +12,7 @@ use segue_core::{
     ids::{LimitKey, TaskRunId},
     limits::PAUSE_MAX,
     outcome::{ErrorKind, Loss, TaskOutcome},
-    ports::{Charge, Freed, Scheduler, Slot},
+    ports::{Bounds, Charge, Freed, LimitAsk, LimitRequest, Scheduler, Slot},
 };
 
 use super::Limits;
@@ -40,6 +40,19 @@ impl LimitSlot {
         }
     }
 
+    /// What asks for its rows anew. What a rate counts has been counted.
+    pub(super) fn request(&self) -> LimitRequest {
+        let bound = self.charges.iter().filter(|charge| charge.bounds.concurrent.is_some());
+        let ask = |charge: &Charge| LimitAsk {
+            key: charge.key.clone(),
+            bounds: Bounds { concurrent: charge.bounds.concurrent, ..Bounds::default() },
+            tokens: None,
+            more: false,
+        };
+        let party = self.name.as_str().into();
+        LimitRequest { slot: self.name.clone(), party, insists: false, asks: bound.map(ask).collect() }
+    }
+
     pub(super) fn name(&self) -> &TaskRunId {
         &self.name
     }
@@ -61,7 +74,7 @@ impl LimitSlot {
     }
 
     /// It is another's: what runs in it is told to stop.
-    pub(super) async fn is_lost(&self) {
+    pub(super) async fn lose(&self) {
         self.is_lost.store(true, Ordering::Release);
         let attempt = self.attempt.lock().expect("no holder of this lock panics").clone();
         if let Some(attempt) = attempt {

@@ -6,7 +6,6 @@ use segue_core::{
     ids::{HandlerId, LimitKey, RunId, TaskId, TaskRunId},
     ports::{LimitAsk, LimitRequest, ScheduleError, Slot},
 };
-use tokio::time::Instant;
 
 use super::{Limits, Wanted, slot::LimitSlot};
 
@@ -105,5 +104,4 @@ impl Waiting {
 pub(super) struct Asked {
     pub(super) waiting: Waiting,
     pub(super) place: Box<dyn Slot>,
-    pub(super) since: Instant,
 }

@@ -63,6 +63,7 @@ impl Auditor {
             format!("`{id}` was lost with the error {error}")
         })?;
         match lost {
+            None if self.is_waited_out(ix, error) => self.check_waited_out(ix, error, due)?,
             None | Some(Loss::Worker) => self.check_retry(ix, error, due)?,
             Some(Loss::Engine | Loss::Drained) => {
                 self.check(due == self.time, Rule::Loss, || format!("`{id}` was lost and is due at {due}"))?;
@@ -80,6 +81,21 @@ impl Auditor {
         task.due = Some(due);
         task.waiting = None;
         Ok(())
+    }
+
+    /// Was the attempt sent back by a provider, under a limit that waits it out?
+    pub(super) fn is_waited_out(&self, ix: usize, error: &TaskError) -> bool {
+        error.kind == ErrorKind::RateLimited && error.retry_after.is_some() && self.node(ix).is_limited
+    }
+
+    /// A retry that counts for nothing: as late as the provider said.
+    fn check_waited_out(&self, ix: usize, error: &TaskError, due: Timestamp) -> Result<(), Violation> {
+        let node = self.node(ix);
+        self.check(node.retry.is_for(error), Rule::Retry, || format!("`{}` is retried after {error}", node.id))?;
+        let (pause, asked) = (due.since(self.time), node.retry.pause(1, error).0);
+        self.check(pause + ROUNDING >= asked && pause <= asked + ROUNDING, Rule::Pause, || {
+            format!("`{}` is due after {pause:?}; the provider asked for {asked:?}", node.id)
+        })
     }
 
     /// A retry after a failure that counts.

@@ -65,6 +65,12 @@ impl Auditor {
                 late || self.tasks[ix].engine_losses >= ENGINE_LOSSES_MAX
             }
             Some(Loss::Drained) => late,
+            None if self.is_waited_out(ix, error) => {
+                let retry = &self.node(ix).retry;
+                let (_, longest) = retry.pause(1, error);
+                let too_late = self.deadline(ix).is_some_and(|deadline| self.time.plus(longest + ROUNDING) > deadline);
+                late || too_late || has_other_error || refused || !retry.is_for(error)
+            }
             None | Some(Loss::Worker) => {
                 self.tasks[ix].failures += 1;
                 let (failures, retry) = (self.tasks[ix].failures, &self.node(ix).retry);

@@ -66,6 +66,8 @@ pub(super) struct Node {
     /// What is done when the budget, the node's or the workflow's, is used up.
     pub(super) exceeded: FailureAction,
     pub(super) schema: Option<Value>,
+    /// Its attempts run under a limit.
+    pub(super) is_limited: bool,
 }
 
 /// What a node does.
@@ -185,6 +187,7 @@ impl Node {
         let is_named = node.spec.task.is_some() || node.workflow.is_some();
         // The default bounds attempts only.
         let timeout = node.timeout_seconds.or(defaults.timeout_seconds.filter(|_| makes_attempts));
+        let limits = node.limits.clone().or_else(|| defaults.limits.clone());
         Self {
             id: node.id.clone(),
             join: node.join,
@@ -204,6 +207,7 @@ impl Node {
             pauses: on_failure.action == FailureAction::Pause,
             exceeded: node.budget.or(spec.budget).map_or(FailureAction::Fail, |budget| budget.on_exceeded),
             schema: node.output_schema.clone(),
+            is_limited: makes_attempts && node.workflow.is_none() && limits.is_some_and(|names| !names.is_empty()),
             continue_with: match on_failure.action {
                 FailureAction::Fail | FailureAction::Pause => None,
                 FailureAction::Continue => Some(on_failure.output.unwrap_or(Value::Null)),

@@ -78,6 +78,7 @@ impl Checks<'_> {
             let reader = Reader { who: Who::Block(0), names: Names::NONE };
             self.template(value, &root.key("outputs").key(name).to_string(), reader);
         }
+        self.limit_keys(&names);
         self.judge(in_loop);
     }
 
@@ -143,6 +144,13 @@ impl Checks<'_> {
     }
 
     fn condition(&mut self, source: &str, at: &At<'_>, reader: Reader) -> Option<Expression> {
+        let expression = self.expression(source, at)?;
+        self.uses(&expression, 0, &at.to_string(), reader);
+        Some(expression)
+    }
+
+    /// An expression without braces, as such.
+    pub(super) fn expression(&mut self, source: &str, at: &At<'_>) -> Option<Expression> {
         let trimmed = source.trim();
         if trimmed.len() >= 4 && trimmed.starts_with("{{") && trimmed.ends_with("}}") {
             let bare = trimmed[2..trimmed.len() - 2].trim();
@@ -151,10 +159,7 @@ impl Checks<'_> {
             return None;
         }
         match Expression::compile(source) {
-            Ok(expression) => {
-                self.uses(&expression, 0, &at.to_string(), reader);
-                Some(expression)
-            }
+            Ok(expression) => Some(expression),
             Err(error) => {
                 self.broken(error, at.to_string());
                 None

@@ -11,6 +11,7 @@ mod joins;
 mod layout;
 mod limits;
 mod loops;
+mod named_limits;
 mod names;
 mod params;
 mod references;
@@ -37,6 +38,9 @@ pub struct CheckOptions {
     pub handlers: Vec<HandlerId>,
     /// What carries out nodes that name no handler.
     pub default_handler: Option<HandlerId>,
+    /// The limits of the configuration. None: it is not known here, and names that the document does not declare are not
+    /// checked.
+    pub limits: Option<Vec<String>>,
 }
 
 /// What is wrong with `spec`, all at once, in the order of the document's fields. Empty: it can run, as far as the core
@@ -75,6 +79,7 @@ pub(crate) fn run(spec: &WorkflowSpec, options: &CheckOptions, problems: &mut Pr
     checks.handlers();
     checks.work();
     checks.limits();
+    checks.named_limits();
     checks.dependencies();
     checks.cycles();
     checks.joins();

@@ -121,6 +121,7 @@ impl Checks<'_> {
             ("retry_policy", !is_child && node.retry_policy.is_some(), elsewhere),
             ("hints", !node.spec.hints.is_empty(), elsewhere),
             ("budget", node.budget.is_some(), elsewhere),
+            ("limits", node.limits.is_some(), elsewhere),
             (
                 "timeout_seconds",
                 kind == Kind::Wait && !waits_for_event && node.timeout_seconds.is_some(),

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 25] = [
     "id",
     "name",
     "description",
@@ -32,13 +32,14 @@ const KNOWN: [&str; 24] = [
     "timeout_seconds",
     "deadline_seconds",
     "budget",
+    "limits",
     "on_failure",
     "cache",
     "hints",
     "metadata",
 ];
 
-const RESERVED: [&str; 2] = ["heartbeat_seconds", "limits"];
+const RESERVED: [&str; 1] = ["heartbeat_seconds"];
 
 /// What a node runs: one of these.
 const WORK: [&str; 5] = ["task", "workflow", "group", "approval", "wait"];
@@ -75,6 +76,7 @@ impl Decoder<'_> {
         node.timeout_seconds = self.seconds(&fields, "timeout_seconds");
         node.deadline_seconds = self.seconds(&fields, "deadline_seconds");
         node.budget = self.budget(&fields);
+        node.limits = fields.get("limits").is_some().then(|| self.texts(&fields, "limits"));
         node.on_failure = self.on_failure(&fields);
         node.metadata = self.free_map(&fields, "metadata");
         node

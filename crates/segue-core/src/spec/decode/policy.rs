@@ -1,11 +1,16 @@
-//! `retry_policy`, `budget` and `on_failure`.
+//! `retry_policy`, `budget`, `limits` and `on_failure`.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::{Decoder, fields::Fields};
 use crate::{
     outcome::ErrorKind,
-    spec::{BudgetSpec, FailureAction, OnFailure, RetryPolicy, codes, problem::Problem},
+    spec::{
+        BudgetSpec, FailureAction, LimitSpec, OnFailure, RetryPolicy, codes,
+        problem::{At, Problem},
+    },
 };
 
 const RETRY: [&str; 7] = [
@@ -54,16 +59,44 @@ impl Decoder<'_> {
             let problem = Problem::new(&codes::MISSING_FIELD, at, "`budget` needs `usd`, `tokens` or both");
             self.add(problem.help("write `budget: { tokens: 100000 }`"));
         }
-        let tokens = own.get("tokens").and_then(|value| {
-            let tokens = value.as_u64();
-            if tokens.is_none() {
-                self.wrong_type(&at.key("tokens"), "`tokens` is a whole number", value);
-            }
-            tokens
-        });
+        let tokens = self.count(&own, "tokens");
         let usd = self.number(&own, "usd");
         let on_exceeded = self.word(&own, "on_exceeded", &ACTIONS, &[]).unwrap_or_default();
         Some(BudgetSpec { usd, tokens, on_exceeded })
+    }
+
+    /// A whole number that may be large.
+    fn count(&mut self, fields: &Fields<'_>, name: &str) -> Option<u64> {
+        let value = fields.get(name)?;
+        let count = value.as_u64();
+        if count.is_none() {
+            self.wrong_type(&fields.at.key(name), &format!("`{name}` is a whole number"), value);
+        }
+        count
+    }
+
+    pub(crate) fn limits(&mut self, fields: &Fields<'_>) -> BTreeMap<String, LimitSpec> {
+        let at = fields.at.key("limits");
+        let Some(value) = fields.get("limits") else { return BTreeMap::new() };
+        let Some(own) = self.mapping(value, &at, "`limits`") else { return BTreeMap::new() };
+        let named = own.map.iter().filter(|(name, _)| !name.starts_with("x-"));
+        named.filter_map(|(name, value)| Some((name.clone(), self.limit(value, &at.key(name))?))).collect()
+    }
+
+    /// One limit: also of the configuration.
+    pub fn limit(&mut self, value: &Value, at: &At<'_>) -> Option<LimitSpec> {
+        let own = self.mapping(value, at, "a limit")?;
+        self.only(&own, "a limit", &["concurrent", "per_minute", "tokens_per_minute", "key"], &[]);
+        if ["concurrent", "per_minute", "tokens_per_minute"].into_iter().all(|name| own.get(name).is_none()) {
+            let message = "a limit needs `concurrent`, `per_minute` or `tokens_per_minute`";
+            self.add(Problem::new(&codes::MISSING_FIELD, at, message).help("write `{ concurrent: 4 }`"));
+        }
+        Some(LimitSpec {
+            concurrent: self.whole(&own, "concurrent"),
+            per_minute: self.whole(&own, "per_minute"),
+            tokens_per_minute: self.count(&own, "tokens_per_minute"),
+            key: self.condition(&own, "key"),
+        })
     }
 
     pub(crate) fn on_failure(&mut self, fields: &Fields<'_>) -> Option<OnFailure> {

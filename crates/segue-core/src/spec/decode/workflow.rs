@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "segue",
     "id",
     "name",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 16] = [
     "params",
     "secrets",
     "defaults",
+    "limits",
     "timeout_seconds",
     "budget",
     "max_parallel_nodes",
@@ -30,7 +31,7 @@ const KNOWN: [&str; 16] = [
     "metadata",
 ];
 
-const RESERVED: [&str; 1] = ["limits"];
+const DEFAULTS: [&str; 6] = ["task", "retry_policy", "timeout_seconds", "limits", "hints", "on_failure"];
 
 /// Decodes a document. None only if it is no mapping at all.
 pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<WorkflowSpec> {
@@ -41,7 +42,7 @@ pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<Workflo
         return None;
     };
     let fields = Fields { map, at: &At::ROOT };
-    decoder.only(&fields, "a workflow", &KNOWN, &RESERVED);
+    decoder.only(&fields, "a workflow", &KNOWN, &[]);
     Some(WorkflowSpec {
         segue: decoder.version(&fields),
         id: WorkflowId::new(decoder.required_id(&fields, "id", "a workflow")),
@@ -50,6 +51,7 @@ pub(crate) fn workflow(value: &Value, problems: &mut Problems) -> Option<Workflo
         params: decoder.free_map(&fields, "params"),
         secrets: decoder.texts(&fields, "secrets"),
         defaults: decoder.defaults(&fields),
+        limits: decoder.limits(&fields),
         timeout_seconds: decoder.seconds(&fields, "timeout_seconds"),
         budget: decoder.budget(&fields),
         max_parallel_nodes: decoder.whole(&fields, "max_parallel_nodes"),
@@ -97,11 +99,12 @@ impl Decoder<'_> {
         let value = fields.get("defaults")?;
         let at = fields.at.key("defaults");
         let own = self.mapping(value, &at, "`defaults`")?;
-        self.only(&own, "`defaults`", &["task", "retry_policy", "timeout_seconds", "hints", "on_failure"], &["limits"]);
+        self.only(&own, "`defaults`", &DEFAULTS, &[]);
         Some(Defaults {
             task: self.text(&own, "task").map(HandlerId::new),
             retry_policy: self.retry_policy(&own),
             timeout_seconds: self.seconds(&own, "timeout_seconds"),
+            limits: own.get("limits").is_some().then(|| self.texts(&own, "limits")),
             hints: self.hints(&own),
             on_failure: self.on_failure(&own),
         })

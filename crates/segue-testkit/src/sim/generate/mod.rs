@@ -202,6 +202,7 @@ fn defaults(rng: &mut Rng) -> Defaults {
         task: None,
         retry_policy: rarely(rng, 2, node::retry_policy),
         timeout_seconds: rarely(rng, 3, |rng| Seconds(rng.u32(1..15).into())),
+        limits: None,
         hints: Map::new(),
         on_failure: rarely(rng, 5, |rng| node::on_failure(rng, &Names::default())),
     }

@@ -79,6 +79,9 @@ impl Draft<'_> {
                 inputs: inputs.and_then(|inputs| inputs.as_object().cloned()).unwrap_or_default(),
                 hints: Map::new(),
             };
+            // Without a draw: the seeds of before stay what they were.
+            let letters: u32 = node.id.as_str().bytes().map(u32::from).sum();
+            node.limits = (letters % 3 == 0).then(|| vec!["slow".to_owned()]);
         }
     }
 }
