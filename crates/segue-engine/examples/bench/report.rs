@@ -3,24 +3,30 @@
 use serde_json::Value;
 
 pub const HEAD: &str =
-    "workload store      tasks  seconds  tasks/s  cpu s/1000  commits  fsyncs  rss MB  limit/s  ratio  more";
+    "workload store        tasks  seconds  tasks/s  cpu s/1000  commits  fsyncs  rss MB  limit/s  ratio  more";
 
 pub const HELP: &str = "\
-cargo xtask bench [--json] [WORKLOAD]...
+cargo xtask bench [--json] [STORE]... [WORKLOAD]...
 
-Runs durable no-op workloads through the engine, on SQLite (synchronous=FULL) and in memory.
+Runs durable no-op workloads through the engine. Stores: sqlite (synchronous=FULL), memory, postgres-1 and postgres-4
+(synchronous_commit=on; so many engines in one process, each with connections of its own).
 
   W1     one chain of 1,000 tasks                     W5   one run of one task, 200 times: p50, p99
-  W2     1 -> 1,000 -> 1                              W7   time to the first task, idle memory
-  W3     1,000 runs of a 5-node diamond, 64 live      W8   a chain of 100 that hands on 1 MB
-  W4     100 layers of 100, each after 3 before it
-  W4x10  the same with 1,000 layers
+  W2     1 -> 1,000 -> 1                              W6   W1, killed in the middle: tasks that ran twice, time to
+  W3     1,000 runs of a 5-node diamond, 64 live           the first new task
+  W4     100 layers of 100, each after 3 before it    W7   time to the first task, idle memory
+  W4x10  the same with 1,000 layers                   W8   a chain of 100 that hands on 1 MB
   map-N, wide-N, chain-N  only when named: N instances of one node, N nodes side by side, N in a row
+
+With four engines W1, W2, W4 and W8 are four runs at once, one an engine.
+
+cargo xtask bench soak [--short] [--minutes N] [--json]
+Ten minutes (--short: one) of W3 on SQLite while the process is killed again and again: memory, file size, slots must stay flat.
 
 --json prints one JSON line a workload and store. `limit_per_s` is what the disk can do: one-row FULL commits with
 plain rusqlite in the same folder; `ratio` is tasks a second to that; `ratio_to_grown_log` to the same over a log that
 has grown to its size before. Each workload has three rounds with the limit measured around them; the best round stands
-beside the best limit.";
+beside the best limit. On PostgreSQL the CPU is this process's and the database's.";
 
 /// One line of the table.
 pub fn row(line: &Value) -> String {
@@ -37,7 +43,7 @@ pub fn row(line: &Value) -> String {
         })
         .collect();
     format!(
-        "{:8} {:8} {:>7} {:>8} {:>8} {:>11} {:>8} {:>7} {:>7} {:>8} {:>6}  {}",
+        "{:8} {:10} {:>7} {:>8} {:>8} {:>11} {:>8} {:>7} {:>7} {:>8} {:>6}  {}",
         line["workload"].as_str().unwrap_or_default(),
         line["store"].as_str().unwrap_or_default(),
         number("tasks", 0),

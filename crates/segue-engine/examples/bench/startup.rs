@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use crate::{
     measure::{cpu_seconds, memory_mb},
-    workloads::{Place, Store, runtime, spec},
+    place::{Place, Store},
+    shapes::spec,
+    workloads::runtime,
 };
 
 /// Says when it was asked.
@@ -46,9 +48,9 @@ pub fn run(place: Place) -> Result<Value> {
     let began = Instant::now();
     let runtime = runtime()?;
     let (first_s, idle_mb, idle_cpu) = runtime.block_on(async {
-        let store = Store::open(place)?;
+        let store = Store::open(place).await?;
         let first = Arc::new(First(Mutex::new(None)));
-        let engine = Engine::builder(store.port.clone()).adapter(first.clone()).start().await?;
+        let engine = Engine::builder(store.ports[0].clone()).adapter(first.clone()).start().await?;
         let hash = engine.deploy_workflow(&spec(vec![json!({"id": "a", "task": "first"})])).await?;
         let run = engine.start_run(hash, StartRun::default()).await?;
         engine.wait(run.run_id).await?;
@@ -61,7 +63,7 @@ pub fn run(place: Place) -> Result<Value> {
     })?;
     Ok(json!({
         "workload": "W7",
-        "store": place.as_str(),
+        "store": place.to_string(),
         "tasks": 1,
         "peak_rss_mb": memory_mb("VmHWM")?,
         "more": {"first_task_s": first_s, "idle_rss_mb": idle_mb, "idle_cpu_s_in_2s": idle_cpu},
