@@ -281,4 +281,17 @@ mod tests {
         let hash = ContentHash::of(b"segue");
         assert_eq!(hash, hash.to_string().parse().expect("its own text"));
     }
+
+    #[test]
+    fn a_prefix_is_a_range_of_ids() {
+        let id: RunId = "01998e3c-0a00-7000-8000-00000000002a".parse().expect("an id");
+        for length in 0..=36 {
+            let (first, last) = RunId::with_prefix(&id.to_string()[..length]).expect("a prefix of an id");
+            assert!((first..=last).contains(&id), "{length}");
+        }
+        assert_eq!(RunId::with_prefix(&id.to_string()), Some((id, id)));
+        for none in ["01998E", "01998e3c0", "x", "01998e3c-0a00-7000-8000-00000000002a0", "-"] {
+            assert_eq!(RunId::with_prefix(none), None, "{none}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{Error, ErrorCode, ffi};
-use segue_core::ports::StoreError;
+use segue_core::{ports::StoreError, seal::Damage};
 
 /// Why a job was not done.
 #[derive(Debug)]
@@ -23,6 +23,12 @@ impl From<Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<Damage> for Failure {
+    fn from(damage: Damage) -> Self {
+        Self::Refused(damage.into())
     }
 }
 

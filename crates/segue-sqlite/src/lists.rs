@@ -124,30 +124,14 @@ struct Range {
 
 impl Range {
     fn of(filter: &RunFilter) -> Option<Self> {
-        let (first, mut last) = ids_with_prefix(filter.id_prefix.as_deref().unwrap_or_default())?;
+        let (first, last) = RunId::with_prefix(filter.id_prefix.as_deref().unwrap_or_default())?;
+        let (first, mut last) = (*first.as_bytes(), *last.as_bytes());
         if let Some(before) = filter.before {
             let before = u128::from_be_bytes(*before.as_bytes()).checked_sub(1)?;
             last = last.min(before.to_be_bytes());
         }
         Some(Self { first, last })
     }
-}
-
-/// The first and the last id whose text starts with `prefix`; none if no id's text does.
-fn ids_with_prefix(prefix: &str) -> Option<([u8; 16], [u8; 16])> {
-    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-    let fits = prefix.len() <= 36
-        && prefix.bytes().enumerate().all(|(at, byte)| {
-            if HYPHENS.contains(&at) { byte == b'-' } else { matches!(byte, b'0'..=b'9' | b'a'..=b'f') }
-        });
-    if !fits {
-        return None;
-    }
-    let fill = |digit: char| {
-        let digits: String = prefix.chars().filter(|c| *c != '-').chain(std::iter::repeat(digit)).take(32).collect();
-        u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
-    };
-    Some((fill('0')?, fill('f')?))
 }
 
 #[cfg(test)]
@@ -198,19 +182,5 @@ mod tests {
                 "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id=?)",
             ]
         );
-    }
-
-    #[test]
-    fn a_prefix_is_a_range_of_ids() {
-        let id: RunId = "01998e3c-0a00-7000-8000-00000000002a".parse().expect("an id");
-        for length in 0..=36 {
-            let (first, last) = ids_with_prefix(&id.to_string()[..length]).expect("a prefix of an id");
-            assert!((first..=last).contains(id.as_bytes()), "{length}");
-        }
-        let (first, last) = ids_with_prefix(&id.to_string()).expect("an id");
-        assert_eq!((&first, &last), (id.as_bytes(), id.as_bytes()));
-        for none in ["01998E", "01998e3c0", "x", "01998e3c-0a00-7000-8000-00000000002a0", "-"] {
-            assert_eq!(ids_with_prefix(none), None, "{none}");
-        }
     }
 }

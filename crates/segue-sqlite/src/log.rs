@@ -1,10 +1,8 @@
 //! The log of a run.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use segue_core::{
-    event::Event,
-    ids::{ContentHash, RunId},
-};
+pub(crate) use segue_core::seal::chain_start;
+use segue_core::{event::Event, ids::ContentHash, seal::LogReader};
 
 use crate::{
     encode::{self, EventsText, damaged},
@@ -27,11 +25,6 @@ pub(crate) const fn seq_of(place: i64) -> u64 {
 /// The number of the run whose row lies there.
 pub(crate) const fn run_of(place: i64) -> i64 {
     place >> SEQ_BITS
-}
-
-/// The chain before a run's first event: bound to the run, so that no log can stand in for another.
-pub(crate) fn chain_start(run: RunId) -> ContentHash {
-    ContentHash::of(run.as_bytes())
 }
 
 /// Writes the events that follow `version` and gives the new end of the chain.
@@ -60,25 +53,13 @@ pub(crate) fn read(db: &Connection, run: &RunHead, after: u64, limit: usize) -> 
     if after >= run.version {
         return Ok(events);
     }
-    let what = |seq: u64| format!("the log of run {} at seq {seq}", run.run_id);
     let first = row_with(db, run, after + 1)?;
-    let mut chain = chain_before(db, run, first)?;
-    let mut expected = seq_of(first);
+    let mut log = LogReader::new(run.run_id, seq_of(first), chain_before(db, run, first)?);
     let mut query = db.prepare_cached(SQL)?;
     let mut rows = query.query([first, place(run.run_no, run.version)])?;
     while let Some(row) = rows.next()? {
         let text = encode::bytes(row.get_ref(2)?);
-        chain = chain.chained(ContentHash::of(text));
-        if seq_of(row.get(0)?) != expected || chain != encode::hash(row.get_ref(3)?) {
-            return Err(damaged(what(expected), "does not match its hash"));
-        }
-        let batch: Vec<Event> = serde_json::from_slice(text)
-            .map_err(|error| damaged(what(expected), &format!("cannot be read: {error}")))?;
-        for event in batch {
-            if event.seq != expected {
-                return Err(damaged(what(expected), "has a gap"));
-            }
-            expected += 1;
+        for event in log.commit(seq_of(row.get(0)?), text, encode::hash(row.get_ref(3)?))? {
             if event.seq > after {
                 events.push(event);
                 if events.len() == limit {
@@ -87,9 +68,7 @@ pub(crate) fn read(db: &Connection, run: &RunHead, after: u64, limit: usize) -> 
             }
         }
     }
-    if expected != run.version + 1 || chain != run.chain {
-        return Err(damaged(what(expected), "ends too early"));
-    }
+    log.end(run.version, run.chain)?;
     Ok(events)
 }
 
