@@ -40,7 +40,7 @@ fn each_kind_of_wrong_question_has_its_code_and_its_help() {
         (&["run", "typed.yaml", "-i", "n=x"], 3, "`n` does not fit"),
         (&["run", "typed.yaml", "-i", "m=1", "-i", "n=1"], 3, "the workflow takes no input `m`"),
         (&["run", "good.yaml", "--inputs", "inputs.json"], 3, "no JSON object"),
-        (&["run", "good.yaml", "--store", "mysql:x"], 3, "write `sqlite:PATH` or `memory:`"),
+        (&["run", "good.yaml", "--store", "mysql:x"], 3, "`postgres://USER@HOST/DATABASE` or `memory:`"),
         (&["run", "none.yaml"], 7, "none.yaml: no such file"),
         (&["runs", "show", "@last", "--store", "sqlite:none.db"], 7, "there is no store at"),
         (&["graph", "nothing"], 7, "neither a file nor a run"),

@@ -22,6 +22,8 @@ fn compare(page: &str, text: &str) {
 /// The commands as the top help lists them.
 fn commands_of(help: &str) -> Vec<String> {
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // What is indented further goes on with the line above.
+    let listed = listed.filter(|line| !line.starts_with("   "));
     listed.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
