@@ -98,6 +98,8 @@ pub(super) struct Watch<'a> {
     pub(super) manner: Manner,
     /// The session whose engine carries the run out; none: another process does.
     pub(super) driven_by: Option<&'a Session>,
+    /// A bus on which whoever carries it out may tell what happens.
+    pub(super) bus: Option<&'a dyn EventBus>,
 }
 
 /// Follows the run until it ends or somebody says stop. Ctrl-C cancels a run that this process carries out.
@@ -106,8 +108,7 @@ pub(super) async fn watch(
     mut signals: Signals,
     what: Watch<'_>,
 ) -> Outcome<Seen> {
-    let bus = what.driven_by.map(|session| &*session.bus as &dyn EventBus);
-    let mut follow = Follow::new(store.clone(), bus, what.run, what.after).await?;
+    let mut follow = Follow::new(store.clone(), what.bus, what.run, what.after).await?;
     let row = store.get_run(what.run).await?;
     let mut view = RunView::new(&workflow(&**store, row.workflow_hash).await?, "");
     let mut lines = EventLines::default();

@@ -79,7 +79,7 @@ async fn all(session: &Session, signals: Signals, manner: Manner) -> Outcome {
     };
     let seen = join_all(taken.iter().map(|run| {
         let after = before.iter().find(|(known, _)| known == run).map_or(0, |(_, version)| *version);
-        let what = Watch { run: *run, after, show, manner, driven_by: Some(session) };
+        let what = Watch { run: *run, after, show, manner, driven_by: Some(session), bus: session.bus_for(true) };
         watch(&session.store, signals.clone(), what)
     }))
     .await;

@@ -220,7 +220,8 @@ pub(super) async fn see_to_its_end(
     signals: Signals,
     manner: Manner,
 ) -> Outcome {
-    let what = Watch { run, after, show: Show::suitable(manner.json), manner, driven_by: ours.then_some(session) };
+    let (show, driven_by) = (Show::suitable(manner.json), ours.then_some(session));
+    let what = Watch { run, after, show, manner, driven_by, bus: session.bus_for(ours) };
     let seen = tokio::select! {
         seen = watch(&session.store, signals, what) => seen?,
         never = inherit(session, run), if !ours => match never {},

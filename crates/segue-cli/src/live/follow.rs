@@ -1,5 +1,5 @@
-//! The events of one run as they come, complete and in order: from the bus where the run is carried out in this
-//! process, from the log where it is not, or where the bus has lost some.
+//! The events of one run as they come, complete and in order: from the bus where one reaches whoever carries the run out,
+//! from the log where none does, or where the bus has lost some.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +12,12 @@ use segue_core::{
 
 use crate::failure::Outcome;
 
-/// How often the log is asked when nothing is heard: a run of another process.
+/// How often the log is asked when nothing is heard.
 const POLL: Duration = Duration::from_millis(200);
 /// The same when the bus tells: it may have lost the last event.
 const POLL_WITH_BUS: Duration = Duration::from_secs(1);
+/// A bus that is away keeps nobody from the log for longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Events read at once.
 const PAGE: usize = 1_000;
 
@@ -23,6 +25,8 @@ const PAGE: usize = 1_000;
 pub(crate) struct Follow {
     store: Arc<dyn RunStore>,
     bus: Option<EventStream>,
+    /// The bus was the first to say something, and the log not since: whoever carries the run out publishes there.
+    bus_tells: bool,
     run: RunId,
     workflow: WorkflowId,
     /// `seq` of the last event that was given out.
@@ -41,11 +45,14 @@ impl Follow {
     ) -> Outcome<Self> {
         let bus = match bus {
             // Without the bus the log is enough.
-            Some(bus) => bus.subscribe(Topic::Run(run)).await.ok(),
+            Some(bus) => match tokio::time::timeout(PATIENCE, bus.subscribe(Topic::Run(run))).await {
+                Ok(subscribed) => subscribed.ok(),
+                Err(_) => None,
+            },
             None => None,
         };
         let workflow = store.get_run(run).await?.workflow_id;
-        Ok(Self { store, bus, run, workflow, seq: after, caught_up: false })
+        Ok(Self { store, bus, bus_tells: false, run, workflow, seq: after, caught_up: false })
     }
 
     /// The next events, at least one. Waits for them; cancel-safe.
@@ -56,6 +63,7 @@ impl Follow {
                 self.caught_up = events.len() < PAGE;
                 if let Some(last) = events.last() {
                     self.seq = last.seq;
+                    self.bus_tells = false;
                     return Ok(events.iter().map(|event| Envelope::of(event, &self.workflow, self.run)).collect());
                 }
             }
@@ -73,7 +81,8 @@ impl Follow {
             tokio::time::sleep(POLL).await;
             return Vec::new();
         };
-        let first = match tokio::time::timeout(POLL_WITH_BUS, bus.next()).await {
+        let poll = if self.bus_tells { POLL_WITH_BUS } else { POLL };
+        let first = match tokio::time::timeout(poll, bus.next()).await {
             Ok(Some(event)) => event,
             Ok(None) => {
                 self.bus = None;
@@ -81,6 +90,7 @@ impl Follow {
             }
             Err(_) => return Vec::new(),
         };
+        self.bus_tells = true;
         let mut heard = Vec::new();
         let mut next = Some(first);
         while let Some(event) = next {

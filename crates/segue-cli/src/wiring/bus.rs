@@ -63,6 +63,11 @@ impl Bus {
         !matches!(self, Self::Memory(_))
     }
 
+    /// For who listens to what another process does; none where the bus ends with this one.
+    pub(crate) fn to_others(&self) -> Option<Arc<dyn EventBus>> {
+        self.reaches_others().then(|| self.port())
+    }
+
     /// Waits, for a bounded time, until what was published is sent. For the end of a process.
     pub(crate) async fn flush(&self) {
         match self {

@@ -43,7 +43,8 @@ async fn cancel_and_see(session: &Session, args: &CancelArgs, signals: Signals) 
         let deadline = Some(Instant::now() + session.settings.grace + MOMENT);
         let manner = Manner { deadline, ..Manner::to_the_end(args.json) };
         let driven_by = ours.then_some(session);
-        let what = Watch { run, after: row.version, show: Show::Nothing, manner, driven_by };
+        let bus = session.bus_for(ours);
+        let what = Watch { run, after: row.version, show: Show::Nothing, manner, driven_by, bus };
         let seen = tokio::select! {
             seen = watch(store, signals, what) => seen?,
             never = inherit(session, run), if !ours => match never {},

@@ -19,7 +19,7 @@ use crate::{
 const PAGE: usize = 1_000;
 
 pub(super) async fn events(args: EventsArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings).await?;
+    let (store, bus) = wiring::open_store_and_bus(&settings).await?;
     let run = run_ref::resolve(&*store, &args.run.run).await?;
     let row = store.get_run(run).await?;
     let mut after = args.after;
@@ -37,7 +37,8 @@ pub(super) async fn events(args: EventsArgs, settings: Settings) -> Outcome {
         return Ok(Exit::Ok);
     }
     let mut signals = Signals::listen()?;
-    let mut follow = Follow::new(store, None, run, after).await?;
+    let bus = bus.to_others();
+    let mut follow = Follow::new(store, bus.as_deref(), run, after).await?;
     loop {
         let page = tokio::select! {
             page = follow.next() => page?,
@@ -46,18 +47,23 @@ pub(super) async fn events(args: EventsArgs, settings: Settings) -> Outcome {
         for event in &page {
             show(event, args.json);
         }
-        if page.last().is_some_and(ends_run) {
+        if has_ended(&page) {
             return Ok(Exit::Ok);
         }
     }
 }
 
-/// Is this the last event of a run, as long as nobody reopens it?
-pub(super) fn ends_run(event: &Envelope) -> bool {
-    matches!(event.name.as_str(), "run.succeeded" | "run.failed" | "run.cancelled")
+/// Is the last fact here the last of the run, as long as nobody reopens it?
+pub(super) fn has_ended(page: &[Envelope]) -> bool {
+    let last = page.iter().rev().find(|event| !event.transient);
+    last.is_some_and(|event| matches!(event.name.as_str(), "run.succeeded" | "run.failed" | "run.cancelled"))
 }
 
+/// Prints a fact. What a bus tells besides is not in the log, and comes or does not.
 pub(super) fn show(event: &Envelope, json: bool) {
+    if event.transient {
+        return;
+    }
     terminal::print(if json {
         serde_json::to_string(event).expect("an event can be written as JSON")
     } else {

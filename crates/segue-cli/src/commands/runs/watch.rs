@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::events::{ends_run, show};
+use super::events::{has_ended, show};
 use crate::{
     args::WatchArgs,
     commands::{
@@ -20,24 +20,26 @@ use crate::{
 };
 
 pub(super) async fn watch(args: WatchArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings).await?;
+    let (store, bus) = wiring::open_store_and_bus(&settings).await?;
+    let bus = bus.to_others();
     let run = run_ref::resolve(&*store, &args.run.run).await?;
     let mut signals = Signals::listen()?;
     // Where the picture cannot be drawn, the events are the data.
     if args.json || !terminal::is_live() || !std::io::stdout().is_terminal() {
-        let mut follow = Follow::new(store.clone(), None, run, 0).await?;
+        let mut follow = Follow::new(store.clone(), bus.as_deref(), run, 0).await?;
         loop {
             let page = tokio::select! {
                 page = follow.next() => page?,
                 _ = signals.next() => return Ok(leave_others_run(run, Seen::Leave)),
             };
             page.iter().for_each(|event| show(event, args.json));
-            if page.last().is_some_and(ends_run) {
+            if has_ended(&page) {
                 return Ok(Exit::of_run(store.get_run(run).await?.status));
             }
         }
     }
-    let what = Watch { run, after: 0, show: Show::Live, manner: Manner::to_the_end(false), driven_by: None };
+    let manner = Manner::to_the_end(false);
+    let what = Watch { run, after: 0, show: Show::Live, manner, driven_by: None, bus: bus.as_deref() };
     match follow_live(&store, signals, what).await? {
         Seen::Ended => {
             let document = document::of_run(&*store, run).await?;
