@@ -29,7 +29,10 @@ pub(crate) struct Stores {
 
 impl Stores {
     fn of<S: RunStore + ModelJournal + CheckpointStore + LimitStore + 'static>(store: S) -> Self {
-        let store = Arc::new(store);
+        Self::shared(Arc::new(store))
+    }
+
+    fn shared<S: RunStore + ModelJournal + CheckpointStore + LimitStore + 'static>(store: Arc<S>) -> Self {
         Self { runs: store.clone(), journal: store.clone(), checkpoints: store.clone(), limits: store, postgres: None }
     }
 }
@@ -53,14 +56,7 @@ pub(super) async fn open_stores(settings: &Settings) -> Outcome<Stores> {
         StoreUrl::Postgres(url) => {
             let store =
                 Arc::new(PostgresStore::connect(url.secret(), postgres_options(settings)).await.map_err(unreachable)?);
-            let limits = Arc::new(memory_store());
-            Stores {
-                runs: store.clone(),
-                journal: store.clone(),
-                checkpoints: store.clone(),
-                limits,
-                postgres: Some(store),
-            }
+            Stores { postgres: Some(store.clone()), ..Stores::shared(store) }
         }
     })
 }
@@ -84,9 +80,7 @@ pub(crate) async fn upkeep(settings: &Settings) -> Outcome<Arc<dyn StoreUpkeep>>
     Ok(match &settings.store {
         StoreUrl::Memory => Arc::new(memory_store()),
         StoreUrl::Sqlite(path) => Arc::new(SqliteUpkeep::at(path, SqliteOptions::default())?),
-        StoreUrl::Postgres(url) => {
-            Arc::new(PostgresUpkeep::at(url.secret(), postgres_options(settings))?)
-        }
+        StoreUrl::Postgres(url) => Arc::new(PostgresUpkeep::at(url.secret(), postgres_options(settings))?),
     })
 }
 
