@@ -24,7 +24,8 @@ fn the_guide_names_every_metric_with_its_labels_and_type() {
                 MetricKind::Gauge => "gauge",
                 MetricKind::Histogram(_) => "histogram",
             };
-            let labels = if metric.labels.is_empty() { String::new() } else { format!("{{{}}}", metric.labels.join(",")) };
+            let labels =
+                if metric.labels.is_empty() { String::new() } else { format!("{{{}}}", metric.labels.join(",")) };
             format!("{}{labels} {kind}", metric.name)
         })
         .collect();
