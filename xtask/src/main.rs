@@ -3,11 +3,13 @@
 //! * [`mod@test`]: every check there is, step by step.
 //! * [`mod@bench`]: the durable no-op workloads.
 //! * [`mod@guard`]: what the kernel and the commit path cost, in instructions.
+//! * [`mod@faults`]: the long form of the fault harnesses.
 //! * [`mod@fuzz`]: hostile inputs, made by cargo-fuzz.
 //! * [`mod@services`]: PostgreSQL and Redis for tests.
 //! * [`house`]: where things are, and running programs there.
 
 mod bench;
+mod faults;
 mod fuzz;
 mod guard;
 mod house;
@@ -35,6 +37,8 @@ enum Command {
     Guard(guard::Arguments),
     /// Run a command with PostgreSQL and Redis for tests beside it: `cargo xtask services -- cargo test -p segue-postgres`
     Services(services::Arguments),
+    /// Kill the release build a thousand times, and let its calls, clock and connections fail (needs strace, libfaketime)
+    Faults(faults::Arguments),
     /// Feed hostile inputs to readers and expressions (needs cargo-fuzz)
     Fuzz(fuzz::Arguments),
 }
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&house, &arguments),
         Command::Guard(arguments) => guard::command(&house, &arguments),
         Command::Services(arguments) => services::run(&house, &arguments),
+        Command::Faults(arguments) => faults::carry_out(&house, &arguments),
         Command::Fuzz(arguments) => fuzz::run_all(&house, &arguments),
     });
     match done {

@@ -26,9 +26,13 @@ pub(crate) fn print(line: impl AsRef<str>) {
     let mut out = io::stdout().lock();
     let written =
         out.write_all(line.as_ref().as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    if let Err(error) = written {
-        let code = if error.kind() == io::ErrorKind::BrokenPipe { 0 } else { 1 };
-        std::process::exit(code);
+    match written {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            say(format!("error: stdout cannot be written: {error}; the store has what was to be shown: segue runs show"));
+            std::process::exit(1);
+        }
     }
 }
 

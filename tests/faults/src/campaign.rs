@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{case, points::Point, program};
+use crate::{points::Point, program};
 
 /// How much is to be done.
 #[derive(Debug, Clone, Default)]
@@ -57,8 +57,11 @@ impl fmt::Display for Report {
     }
 }
 
+/// Lets it go wrong at a point, with a planted bug or none. Did it come to that, and what is broken?
+pub type Try<'a> = &'a (dyn Fn(&Point<'_>, Option<&str>) -> (bool, Vec<String>) + Sync);
+
 /// Carries out what is planned. `groups`: points of one kind each, from which it takes in turn.
-pub fn carry_out(groups: Vec<Vec<Point<'_>>>, plan: &Plan) -> Report {
+pub fn carry_out(groups: Vec<Vec<Point<'_>>>, plan: &Plan, attempt: Try<'_>) -> Report {
     program::need("strace", "strace");
     let started = Instant::now();
     let points = groups.iter().map(Vec::len).sum();
@@ -69,7 +72,7 @@ pub fn carry_out(groups: Vec<Vec<Point<'_>>>, plan: &Plan) -> Report {
             scope.spawn(|| {
                 while let Some(point) = next(&queue, &report, plan) {
                     // A wait that is given up panics; the others go on.
-                    let tried = catch_unwind(AssertUnwindSafe(|| case::carry_out(&point, plan.mutant.as_deref())));
+                    let tried = catch_unwind(AssertUnwindSafe(|| attempt(&point, plan.mutant.as_deref())));
                     let (is_hit, problems) = tried.unwrap_or_else(|panic| (true, vec![text_of(&*panic)]));
                     let mut report = report.lock().unwrap();
                     match is_hit {

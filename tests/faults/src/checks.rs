@@ -26,6 +26,8 @@ pub struct Judge<'a> {
     acknowledged: Vec<Value>,
     /// How often each task was in flight when its engine died.
     shaken: BTreeMap<String, u32>,
+    /// Engines that died, of whom it is not known what they had in flight.
+    deaths: u32,
     may_fail: bool,
     problems: Vec<String>,
 }
@@ -34,7 +36,7 @@ impl<'a> Judge<'a> {
     /// Of a run that has not begun.
     pub fn new(workload: &'a Workload) -> Self {
         let (before, shaken) = (None, BTreeMap::new());
-        Self { workload, before, acknowledged: Vec::new(), shaken, may_fail: false, problems: Vec::new() }
+        Self { workload, before, acknowledged: Vec::new(), shaken, deaths: 0, may_fail: false, problems: Vec::new() }
     }
 
     /// The run may also have failed: that was said when it did.
@@ -84,6 +86,15 @@ impl<'a> Judge<'a> {
         self.before = Some((snapshot, effects));
     }
 
+    /// One engine died, and another goes on: `effects` were looked at before the store, `effects_after` after it.
+    pub fn survived(&mut self, effects: &Effects, store: Result<Snapshot, String>, effects_after: Effects) {
+        let Some(snapshot) = self.look(effects, store) else { return };
+        // What was in flight cannot be seen any more: the other engine may have begun it again.
+        self.deaths += 1;
+        // What had succeeded when the store was looked at, had done its effect by now.
+        self.before = Some((snapshot, effects_after));
+    }
+
     /// All is over.
     pub fn ended(&mut self, effects: &Effects, store: Result<Snapshot, String>) {
         let Some(snapshot) = self.look(effects, store) else { return };
@@ -114,7 +125,8 @@ impl<'a> Judge<'a> {
             *attempts.entry(task).or_default() += 1;
         }
         for (task, times) in attempts {
-            let allowed = 1 + self.workload.own_failures(task) + self.shaken.get(task).copied().unwrap_or_default();
+            let allowed =
+                1 + self.workload.own_failures(task) + self.deaths + self.shaken.get(task).copied().unwrap_or_default();
             self.demand(times <= allowed, || {
                 format!("{task} was started {times} times, {allowed} at most are explained")
             });

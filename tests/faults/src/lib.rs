@@ -5,7 +5,8 @@
 //! * [`place`]: a folder with a store, and commands in it. [`workload`]: what is run there.
 //! * [`strace`]: system calls that kill or fail. [`points`]: which there are. [`case`]: one of them, and the recovery.
 //!   [`campaign`]: many of them.
-//! * [`proxy`]: connections that break.
+//! * [`proxy`]: connections that break. [`clock`]: clocks that jump.
+//! * [`pair`]: two engines on one database, one of which is killed.
 //! * [`snapshot`]: what a store says. [`checks`]: what must be true of it. [`leftovers`]: what must not be left.
 //!
 //! The harness is believed because it catches what is wrong on purpose: `tests/mutants.rs` runs it against planted bugs.
@@ -15,7 +16,9 @@
 pub mod campaign;
 pub mod case;
 pub mod checks;
+pub mod clock;
 pub mod leftovers;
+pub mod pair;
 pub mod place;
 pub mod points;
 pub mod program;

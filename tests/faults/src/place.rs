@@ -12,7 +12,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use serde_json::Value;
@@ -35,6 +35,7 @@ pub struct Going {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
+    is_traced: bool,
 }
 
 /// What a command came to.
@@ -137,9 +138,10 @@ impl Place {
     fn begin(&self, mut command: Command, what: String) -> Going {
         let number = self.commands.replace(self.commands.get() + 1);
         let (stdout, stderr) = (self.file(&format!("out.{number}")), self.file(&format!("err.{number}")));
+        let program = PathBuf::from(command.get_program());
         command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {what}: {error}"));
-        Going { what, child, stdout, stderr }
+        Going { what, child, stdout, stderr, is_traced: program.file_name().is_some_and(|name| name == "strace") }
     }
 }
 
@@ -175,6 +177,23 @@ impl Going {
         };
         let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         Ended { what: self.what.clone(), status, stdout: read(&self.stdout), stderr: read(&self.stderr) }
+    }
+
+    /// Has it ended?
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// Asks it to leave: it, or what strace traces, not strace, which would let it go.
+    pub fn leave(&self) {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let traced = children.split_whitespace().next().and_then(|child| child.parse().ok());
+        let target = if self.is_traced { traced } else { Some(pid.cast_signed()) };
+        if let Some(target) = target {
+            // It may have ended just now.
+            let _ = kill(Pid::from_raw(target), Signal::SIGTERM);
+        }
     }
 
     /// What it has printed so far.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use segue_core::{
     event::Event,
+    ids::WorkflowId,
     ports::{RunFilter, RunRow, RunStore, StoreError, TaskRow},
 };
 use segue_sqlite::{SqliteOptions, SqliteStore};
@@ -35,13 +36,17 @@ pub struct Effects(pub BTreeMap<(String, u32), u32>);
 impl Snapshot {
     /// Of a store that answers.
     pub async fn of(store: &dyn RunStore) -> Result<Self, StoreError> {
+        Self::of_workflow(store, None).await
+    }
+
+    /// The runs of one workflow, or of all.
+    pub async fn of_workflow(store: &dyn RunStore, workflow: Option<&str>) -> Result<Self, StoreError> {
         let mut runs = Vec::new();
-        let mut rows = store.list_runs(RunFilter::default()).await?;
+        let filter = RunFilter { workflow_id: workflow.map(WorkflowId::from), ..RunFilter::default() };
+        let mut rows = store.list_runs(filter).await?;
         rows.reverse();
         for row in rows {
-            let events = store.events(row.run_id, 0, 0).await?;
-            let tasks = store.list_tasks(row.run_id).await?;
-            runs.push(RunLog { row, tasks, events });
+            runs.push(RunLog::of(store, row).await?);
         }
         Ok(Self { runs, owners: store.engines().await?.len() })
     }
@@ -66,6 +71,21 @@ impl Snapshot {
         }
         let store = SqliteStore::open(&copy, SqliteOptions::default()).map_err(|error| error.to_string())?;
         block_on(Self::of(&store)).map_err(|error| error.to_string())
+    }
+}
+
+impl RunLog {
+    /// Summary, tasks and log of one moment, also while an engine goes on with the run.
+    async fn of(store: &dyn RunStore, mut row: RunRow) -> Result<Self, StoreError> {
+        loop {
+            let events = store.events(row.run_id, 0, 0).await?;
+            let tasks = store.list_tasks(row.run_id).await?;
+            let now = store.get_run(row.run_id).await?;
+            if now == row {
+                return Ok(Self { row, tasks, events });
+            }
+            row = now;
+        }
     }
 }
 

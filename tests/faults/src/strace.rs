@@ -85,9 +85,13 @@ pub fn count(place: &Place, calls: &[&str], carry: impl FnOnce(&Injection) -> En
     let calls = calls.iter().map(|call| (*call).to_owned()).collect();
     let ended = carry(&Injection::Watch { calls, log: log.display().to_string() });
     assert!([0, 5].contains(&ended.code()), "what nothing disturbs goes well: {ended:#?}");
-    let text = std::fs::read_to_string(&log).unwrap();
+    most(&std::fs::read_to_string(&log).unwrap())
+}
+
+/// The most calls of one thread, by call, in what strace has written down.
+pub fn most(log: &str) -> BTreeMap<String, u32> {
     let mut of_thread: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for line in text.lines() {
+    for line in log.lines() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         if rest.trim_start().starts_with("<...") {
             continue;

@@ -110,7 +110,21 @@ pub fn cancel() -> Workload {
     }
 }
 
-/// All of them.
+/// So many steps one after the other, each of which takes a moment, after a pause of `pause` seconds.
+pub fn chain(steps: usize, pause: f64) -> Workload {
+    let mut nodes = vec![json!({ "id": "pause", "wait": { "seconds": pause } })];
+    let mut effects = Vec::new();
+    for n in 0..steps {
+        let before = n.checked_sub(1).map_or("pause".to_owned(), |before| format!("s{before}"));
+        let inputs = step("sleep 0.03; echo 1");
+        nodes.push(json!({ "id": format!("s{n}"), "task": "process.run", "depends_on": [before], "inputs": inputs }));
+        effects.push(format!("s{n}"));
+    }
+    let document = json!({ "id": "chain", "nodes": nodes });
+    Workload { name: "chain", document, ends: Status::Succeeded, effects, cancel_at: None, fails_once: None }
+}
+
+/// Those that are killed.
 pub fn all() -> Vec<Workload> {
     vec![linear(), fan_out(), retry(), cancel()]
 }

@@ -1,11 +1,13 @@
 //! System calls fail in the program: it says so, loses nothing that it acknowledged, and goes on when the fault is over.
+#![allow(clippy::unwrap_used)]
 
 use segue_faults::{
     campaign::{Plan, carry_out},
+    case,
     place::{Place, until},
     points, program,
     snapshot::Snapshot,
-    strace::Injection,
+    strace::{self, Injection},
     workload,
 };
 
@@ -13,7 +15,7 @@ use segue_faults::{
 fn a_call_that_fails_is_no_lie() {
     let plan = Plan { hits: program::hits_wanted(60), seed: program::seed(), ..Plan::default() };
     let workloads = workload::all();
-    let report = carry_out(workloads.iter().flat_map(points::failures).collect(), &plan);
+    let report = carry_out(workloads.iter().flat_map(points::failures).collect(), &plan, &case::carry_out);
     println!("{report}");
     assert!(report.problems.is_empty(), "{report}");
     assert!(report.total() >= plan.hits, "too few: {report}");
@@ -27,7 +29,14 @@ fn a_failed_fsync_ends_the_program_and_the_next_one_goes_on() {
     let place = Place::with_store();
     let workload = workload::linear();
     place.write("linear.json", workload.document.to_string());
-    let injection = Injection::Fail { call: "fsync".to_owned(), errno: "EIO".to_owned(), from: 4, times: 1 };
+    let counted = Place::with_store();
+    counted.write("linear.json", workload.document.to_string());
+    let calls = strace::count(&counted, &["fsync"], |watch| {
+        counted.start_traced(watch, &["run", "linear.json", "--json"]).wait()
+    });
+    // Of the last commits one: in the middle of the run.
+    let injection =
+        Injection::Fail { call: "fsync".to_owned(), errno: "EIO".to_owned(), from: calls["fsync"] - 2, times: 1 };
     let ended = place.start_traced(&injection, &["run", "linear.json", "--json"]).wait();
     assert_eq!(ended.code(), 8, "{ended:#?}");
     assert!(ended.stderr.contains("check the disk"), "{ended:#?}");
@@ -61,6 +70,18 @@ fn a_full_disk_is_waited_out() {
     let ended = run.wait();
     assert_eq!(ended.code(), 0, "{ended:#?}");
     assert_eq!((place.effects().of_task("a"), place.effects().of_task("b")), (1, 1), "each step once");
+}
+
+/// What cannot be printed is not said to have been.
+#[test]
+fn a_result_that_cannot_be_printed_is_no_success() {
+    let place = Place::with_store();
+    place.write("linear.json", workload::linear().document.to_string());
+    let mut command = place.command(program::segue(), &["run", "linear.json", "--json"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = command.stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("stdout cannot be written"), "{said}");
 }
 
 const GATE: &str = r#"

@@ -1,7 +1,10 @@
 //! The program is killed at every n-th system call, and keeps what it has acknowledged.
+#![allow(clippy::unwrap_used)]
 
 use segue_faults::{
     campaign::{Plan, carry_out},
+    case,
+    pair::Databases,
     points, program, workload,
 };
 
@@ -9,7 +12,20 @@ use segue_faults::{
 fn kills_over_sqlite_lose_and_repeat_nothing() {
     let plan = Plan { hits: program::hits_wanted(100), seed: program::seed(), ..Plan::default() };
     let workloads = workload::all();
-    let report = carry_out(workloads.iter().flat_map(points::kills).collect(), &plan);
+    let report = carry_out(workloads.iter().flat_map(points::kills).collect(), &plan, &case::carry_out);
+    println!("{report}");
+    assert!(report.problems.is_empty(), "{report}");
+    assert!(report.total() >= plan.hits, "too few kills: {report}");
+}
+
+/// Needs PostgreSQL: `cargo xtask services -- cargo test -p segue-faults`.
+#[test]
+fn kills_of_one_of_two_engines_over_postgres_lose_and_repeat_nothing() {
+    let plan = Plan { hits: program::hits_wanted(100), seed: program::seed(), ..Plan::default() };
+    let databases = Databases::default();
+    let workloads = workload::all();
+    let groups = workloads.iter().flat_map(|workload| databases.kills(workload)).collect();
+    let report = carry_out(groups, &plan, &|point, mutant| databases.carry_out(point, mutant));
     println!("{report}");
     assert!(report.problems.is_empty(), "{report}");
     assert!(report.total() >= plan.hits, "too few kills: {report}");

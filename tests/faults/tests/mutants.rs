@@ -1,7 +1,9 @@
 //! The harness is run against bugs that are planted in the program: it must find each of them.
+#![allow(clippy::unwrap_used)]
 
 use segue_faults::{
     campaign::{Plan, Report, carry_out},
+    case,
     place::Place,
     points::{self, Phase, Point},
     program,
@@ -21,7 +23,7 @@ fn must_be_caught(mutant: &str, groups: Vec<Vec<Point<'_>>>) {
         "this program has no bugs to plant; build it with them: cargo build -p segue-cli --features mutants"
     );
     let plan = Plan { hits: TRIES_MAX, seed: program::seed(), mutant: Some(mutant.to_owned()), until_caught: true };
-    let report: Report = carry_out(groups, &plan);
+    let report: Report = carry_out(groups, &plan, &case::carry_out);
     println!(
         "{mutant}: found after {} tries, {:.1} s: {:?}",
         report.total() + report.missed,

@@ -1,4 +1,5 @@
 //! Stores that cannot be used: the text says what is wrong and what to do, and nothing is served that is not so.
+#![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path};
 

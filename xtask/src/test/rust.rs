@@ -9,23 +9,15 @@ use crate::{
 };
 
 /// Lets the mutation tests plant their bugs. Unplanted they are nothing.
-const MUTANTS: &str = "segue-cli/mutants,segue-testkit/mutants,segue-engine/mutants,segue-sqlite/mutants,segue-postgres/mutants";
+const MUTANTS: &str =
+    "segue-cli/mutants,segue-testkit/mutants,segue-engine/mutants,segue-sqlite/mutants,segue-postgres/mutants";
 
 pub(super) fn format(house: &House) -> Result<()> {
     run(&mut house.cargo(["fmt", "--all", "--check"]))
 }
 
 pub(super) fn clippy(house: &House) -> Result<()> {
-    run(&mut house.cargo([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--features",
-        MUTANTS,
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    run(&mut house.cargo(["clippy", "--workspace", "--all-targets", "--features", MUTANTS, "--", "-D", "warnings"]))
 }
 
 /// All tests in one build. PostgreSQL and Redis run beside them. Tests that need CrewAI share one managed environment,
