@@ -8,7 +8,8 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 use support::{Place, end_of, until};
 
-const STEPS: &str = "id: steps\nnodes:\n  - { id: a, task: pass, inputs: { n: 1 } }\n  - { id: b, task: pass, depends_on: [a] }\n";
+const STEPS: &str =
+    "id: steps\nnodes:\n  - { id: a, task: pass, inputs: { n: 1 } }\n  - { id: b, task: pass, depends_on: [a] }\n";
 const SLOW: &str = r#"id: slow
 nodes:
   - { id: a, task: process.run, inputs: { argv: [sh, -c, "echo $SEGUE_IDEMPOTENCY_KEY >> effects"] } }
@@ -58,7 +59,10 @@ fn a_store_is_checked_and_its_damage_is_named() {
     assert!(change(&file(&place), &format!("\"time\":\"{time}\""), 9) > 0);
     let said = place.segue(&["store", "verify"]);
     assert_eq!(said.code, 1, "{said:#?}");
-    assert!(said.stdout.contains(&format!("event run {other} seq ")) && said.stdout.contains("restore a copy"), "{said:#?}");
+    assert!(
+        said.stdout.contains(&format!("event run {other} seq ")) && said.stdout.contains("restore a copy"),
+        "{said:#?}"
+    );
     assert!(!said.stdout.contains(&run), "the other run is whole: {said:#?}");
     let ran = place.segue(&["store", "verify", "--run", &other, "--json"]);
     let found = &ran.document()["findings"][0];
@@ -95,7 +99,11 @@ fn a_copy_goes_on_where_the_store_was() {
     let resumed = place.segue(&[&["resume", "--all"][..], &store].concat());
     assert_eq!(resumed.code, 0, "{resumed:#?}");
     let lines = place.read("effects");
-    assert_eq!(lines.lines().filter(|line| line.ends_with("/a")).count(), 1, "what was recorded is not done again: {lines}");
+    assert_eq!(
+        lines.lines().filter(|line| line.ends_with("/a")).count(),
+        1,
+        "what was recorded is not done again: {lines}"
+    );
     assert!(lines.ends_with("done\n"), "{lines}");
     assert_eq!(place.json(&[&["runs", "show", "@last", "--json"][..], &store].concat())["status"], "SUCCEEDED");
 }

@@ -42,7 +42,10 @@ impl Place {
 
     async fn sql(&self, sql: &str) {
         let client = self.database.client().await;
-        client.batch_execute(&format!("SET search_path TO segue; {sql}")).await.unwrap_or_else(|why| panic!("{sql}: {why:?}"));
+        client
+            .batch_execute(&format!("SET search_path TO segue; {sql}"))
+            .await
+            .unwrap_or_else(|why| panic!("{sql}: {why:?}"));
     }
 
     async fn verify(&self) -> Report {
@@ -85,28 +88,90 @@ fn every_planted_damage_of_a_database_is_named() {
         (kind, Box::new(move |run| sql(&of(run))), named.iter().map(|text| (*text).to_owned()).collect())
     };
     let cases = [
-        case(Kind::Event, |of| format!("UPDATE events SET body = replace(body, 'task.started', 'task.stbrted') WHERE {of} AND seq = 4"), &[&at(4), "hash"]),
+        case(
+            Kind::Event,
+            |of| {
+                format!("UPDATE events SET body = replace(body, 'task.started', 'task.stbrted') WHERE {of} AND seq = 4")
+            },
+            &[&at(4), "hash"],
+        ),
         case(Kind::EventMissing, |of| format!("DELETE FROM events WHERE {of} AND seq = 4"), &[&at(4), "missing"]),
         case(Kind::EventMissing, |of| format!("DELETE FROM events WHERE {of} AND seq > 5"), &[&at(6), "too early"]),
-        case(Kind::EventMisplaced, |of| format!("UPDATE events SET body = (SELECT body FROM events AS other WHERE other.{of} AND other.seq = 4) WHERE {of} AND seq = 5"), &[&at(5), "event 4 stands"]),
-        case(Kind::Run, |of| format!("UPDATE runs SET summary = replace(summary, 'RUNNING', 'SUCCEEDED') WHERE {of}"), &["checksum"]),
+        case(
+            Kind::EventMisplaced,
+            |of| {
+                format!(
+                    "UPDATE events SET body = (SELECT body FROM events AS other WHERE other.{of} AND other.seq = 4) WHERE {of} AND seq = 5"
+                )
+            },
+            &[&at(5), "event 4 stands"],
+        ),
+        case(
+            Kind::Run,
+            |of| format!("UPDATE runs SET summary = replace(summary, 'RUNNING', 'SUCCEEDED') WHERE {of}"),
+            &["checksum"],
+        ),
         case(Kind::Run, |of| format!("UPDATE runs SET status = 'FAILED' WHERE {of}"), &["column status is FAILED"]),
-        case(Kind::Run, |of| format!("UPDATE runs SET parent = '00112233-4455-6677-8899-aabbccddeeff' WHERE {of}"), &["column parent"]),
+        case(
+            Kind::Run,
+            |of| format!("UPDATE runs SET parent = '00112233-4455-6677-8899-aabbccddeeff' WHERE {of}"),
+            &["column parent"],
+        ),
         case(Kind::Run, |of| format!("DELETE FROM labels WHERE {of}"), &["labels"]),
-        case(Kind::Task, |of| format!("DELETE FROM tasks WHERE {of} AND task_id = 'a'"), &["\"task_id\":\"a\"", "missing"]),
-        case(Kind::Task, |of| format!("UPDATE tasks SET summary = replace(summary, 'SUCCEEDED', 'FAILED') WHERE {of} AND task_id = 'a'"), &["\"task_id\":\"a\"", "checksum"]),
-        case(Kind::Waiting, |of| format!("UPDATE tasks SET waiting_since = NULL WHERE {of} AND task_id = 'c'"), &["\"task_id\":\"c\"", "list"]),
-        case(Kind::Value, |of| format!("UPDATE blobs SET body = '\\x00' WHERE hash IN (SELECT hash FROM blob_uses WHERE {of})"), &["not what was written", "\"task_id\":\"a\""]),
-        case(Kind::ValueMissing, |of| format!("ALTER TABLE blob_uses DROP CONSTRAINT blob_uses_hash_fkey; DELETE FROM blobs WHERE hash IN (SELECT hash FROM blob_uses WHERE {of})"), &["is missing", "\"task_id\":\"a\""]),
+        case(
+            Kind::Task,
+            |of| format!("DELETE FROM tasks WHERE {of} AND task_id = 'a'"),
+            &["\"task_id\":\"a\"", "missing"],
+        ),
+        case(
+            Kind::Task,
+            |of| {
+                format!(
+                    "UPDATE tasks SET summary = replace(summary, 'SUCCEEDED', 'FAILED') WHERE {of} AND task_id = 'a'"
+                )
+            },
+            &["\"task_id\":\"a\"", "checksum"],
+        ),
+        case(
+            Kind::Waiting,
+            |of| format!("UPDATE tasks SET waiting_since = NULL WHERE {of} AND task_id = 'c'"),
+            &["\"task_id\":\"c\"", "list"],
+        ),
+        case(
+            Kind::Value,
+            |of| format!("UPDATE blobs SET body = '\\x00' WHERE hash IN (SELECT hash FROM blob_uses WHERE {of})"),
+            &["not what was written", "\"task_id\":\"a\""],
+        ),
+        case(
+            Kind::ValueMissing,
+            |of| {
+                format!(
+                    "ALTER TABLE blob_uses DROP CONSTRAINT blob_uses_hash_fkey; DELETE FROM blobs WHERE hash IN (SELECT hash FROM blob_uses WHERE {of})"
+                )
+            },
+            &["is missing", "\"task_id\":\"a\""],
+        ),
         case(Kind::ValueUse, |of| format!("DELETE FROM blob_uses WHERE {of}"), &["not noted"]),
-        case(Kind::Workflow, |_| "UPDATE workflows SET spec_json = '{}' WHERE workflow_id = 'plain'".into(), &["plain"]),
-        case(Kind::Row, |_| "UPDATE deployments SET summary = replace(summary, 'deployed', 'dep')".into(), &["deployment of plain"]),
+        case(
+            Kind::Workflow,
+            |_| "UPDATE workflows SET spec_json = '{}' WHERE workflow_id = 'plain'".into(),
+            &["plain"],
+        ),
+        case(
+            Kind::Row,
+            |_| "UPDATE deployments SET summary = replace(summary, 'deployed', 'dep')".into(),
+            &["deployment of plain"],
+        ),
         case(Kind::ModelCall, |_| "UPDATE model_calls SET body = '\\x00'".into(), &["recorded answer"]),
         case(Kind::Checkpoint, |_| "UPDATE checkpoints SET state = '\\x00'".into(), &["state of the graph"]),
         case(Kind::Request, |_| "UPDATE requests SET kind = '{'".into(), &["request"]),
         case(Kind::Lease, |_| "DELETE FROM engines".into(), &["engine"]),
         case(Kind::Orphan, |_| "INSERT INTO blobs VALUES ('\\xab', '\\x00')".into(), &["nothing reads it"]),
-        case(Kind::Orphan, |of| format!("DELETE FROM runs WHERE {of}"), &["events", "tasks", "blob_uses", "checkpoints"]),
+        case(
+            Kind::Orphan,
+            |of| format!("DELETE FROM runs WHERE {of}"),
+            &["events", "tasks", "blob_uses", "checkpoints"],
+        ),
         case(Kind::Schema, |_| "DROP INDEX runs_unowned".into(), &["runs_unowned is missing"]),
         case(Kind::Schema, |_| "DROP TABLE cache".into(), &["cache is missing"]),
     ];

@@ -119,8 +119,10 @@ pub enum FindingKind {
     Checkpoint,
     /// A request cannot be read.
     Request,
-    /// A lease or a slot of an engine that nobody knows.
+    /// A lease of an engine that nobody knows.
     Lease,
+    /// What a named limit remembers is damaged.
+    Limit,
     /// Rows of a run that is not there.
     Orphan,
 }
@@ -142,14 +144,21 @@ impl FindingKind {
             Self::Value | Self::ValueMissing => {
                 "what read this value fails: restore a copy, or start the run again with `segue rerun`"
             }
-            Self::ValueUse => "restore a copy before the next `segue store gc`, which may remove a value that is still read",
+            Self::ValueUse => {
+                "restore a copy before the next `segue store gc`, which may remove a value that is still read"
+            }
             Self::Workflow => "deploy the same document again, which writes the version anew; or restore a copy",
-            Self::Row => "deploy the workflow again, or let the cached result be computed anew: `segue store gc` removes old ones",
+            Self::Row => {
+                "deploy the workflow again, or let the cached result be computed anew: `segue store gc` removes old ones"
+            }
             Self::ModelCall => "the next attempt asks the model again; remove the run once it has ended",
             Self::Checkpoint => "the graph starts from its beginning after a crash; remove the run once it has ended",
             Self::Request => "ask again: cancel, answer or retry the run once more",
             Self::Lease => "nothing: the next engine that looks for work takes the run over",
-            Self::Orphan => "nothing reads these rows; a copy made with `segue store backup` still has them: report it as a fault of Segue",
+            Self::Limit => "nothing: the limit starts anew, and after a minute it knows all that it has to know",
+            Self::Orphan => {
+                "nothing reads these rows; a copy made with `segue store backup` still has them: report it as a fault of Segue"
+            }
         }
     }
 }

@@ -12,7 +12,9 @@ use segue_core::{
 
 use super::{log as logs, told};
 use crate::{
-    encode, failure::Failure, inbox, journal, log,
+    encode,
+    failure::Failure,
+    inbox, journal, log,
     runs::{self, RunHead},
     threads,
 };

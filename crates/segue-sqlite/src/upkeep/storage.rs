@@ -27,6 +27,7 @@ pub(super) fn verify(db: &Connection, path: &Path) -> Result<Findings, Failure> 
     workflows(db, &mut findings)?;
     deployments(db, &mut findings)?;
     cached(db, &mut findings)?;
+    limits(db, &mut findings)?;
     leases(db, &mut findings)?;
     Ok(findings)
 }
@@ -119,6 +120,20 @@ fn cached(db: &Connection, findings: &mut Findings) -> Result<(), Failure> {
             let loaded = values::load(db, &mut kept.output, &|| format!("the large value of {}", what()));
             told(findings, loaded, |why| Finding::new(FindingKind::Value, why))?;
         }
+    }
+    Ok(())
+}
+
+/// What named limits remember of the last minute. (A slot of an engine that is gone counts for nobody, and goes when somebody
+/// asks for that limit.)
+fn limits(db: &Connection, findings: &mut Findings) -> Result<(), Failure> {
+    let mut query = db.prepare("SELECT key, state, state_sum FROM limits")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let key = encode::bytes(row.get_ref(0)?).to_vec();
+        let what = || format!("the limit {}", String::from_utf8_lossy(&key));
+        let read = encode::read_row::<serde_json::Value>(&key, row, 1, 2, &what);
+        told(findings, read, |why| Finding::new(FindingKind::Limit, why))?;
     }
     Ok(())
 }

@@ -121,6 +121,7 @@ fn every_planted_damage_is_named() {
         (Kind::Checkpoint, "UPDATE checkpoints SET state = x'00'".into(), vec![run.to_string(), "/a".into()]),
         (Kind::Request, "UPDATE requests SET kind = '{'".into(), vec![run.to_string()]),
         (Kind::Lease, "DELETE FROM engines".into(), vec!["engine".into(), run.to_string()]),
+        (Kind::Limit, "INSERT INTO limits VALUES ('model', 'boot', 1, '{}', 7)".into(), vec!["the limit model".into()]),
         (Kind::Orphan, "INSERT INTO blobs VALUES (unhex('ab'), x'00')".into(), vec!["nothing reads it".into()]),
         (Kind::Orphan, "INSERT INTO labels VALUES (unhex('ab'), 'a', 'b')".into(), vec!["labels".into()]),
         (
