@@ -164,12 +164,12 @@ impl Ear {
     async fn obey(&mut self, listener: &mut dyn Listener, order: Command) -> Result<(), BusError> {
         if let Command::Subscribe { topic, reply } = order {
             let receiver = self.shared.subscribers.listen(topic);
-            if self.listened.insert(topic) {
-                if let Err(error) = self.shared.within(listener.listen(topic)).await {
-                    self.listened.remove(&topic);
-                    let _ = reply.send(Err(error.clone()));
-                    return Err(error);
-                }
+            if self.listened.insert(topic)
+                && let Err(error) = self.shared.within(listener.listen(topic)).await
+            {
+                self.listened.remove(&topic);
+                let _ = reply.send(Err(error.clone()));
+                return Err(error);
             }
             // Whoever asked may have gone: then the next line cleans up.
             let _ = reply.send(Ok(receiver));

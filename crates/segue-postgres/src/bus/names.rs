@@ -6,7 +6,7 @@ use segue_core::{ids::RunId, ports::Topic};
 /// The channel on which comings (`+TAG`) and goings (`-TAG`) of subscribers are told.
 pub(super) const AUDIENCE: &str = "segue_audience";
 /// The first key of our advisory locks; the second is the tag of what is listened to.
-pub(super) const LOCKS: i32 = 0x5E6E_B05;
+pub(super) const LOCKS: i32 = 0x05E6_EB05;
 /// A notification is shorter than this.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 7_999;
 
