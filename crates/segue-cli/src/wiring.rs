@@ -1,43 +1,42 @@
 //! What a process is made of: the only place that names concrete backends.
 //!
-//! Here: engine, adapters, the way to models. [`stores`]: where runs are kept. [`bus`]: where events are published to.
+//! Here: engine, adapters, the way to models. [`pythons`]: adapters that need Python. [`stores`]: where runs are kept. [`bus`]: where events are published to.
 
 mod bus;
+mod pythons;
 mod stores;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use segue_core::{
     ids::{HandlerId, RunId},
-    ports::{Adapter, CheckpointStore, EventBus, MetricsCollector, ModelAccess, ModelJournal, Orchestrator, RunStore},
+    ports::{Adapter, EventBus, MetricsCollector, ModelJournal, Orchestrator, RunStore},
     spec::{Diagnostic, WorkflowSpec},
 };
-use segue_crewai::{CrewaiAdapter, CrewaiOptions, CrewaiRemote, Prepare, RemoteOptions};
+use segue_crewai::{CrewaiAdapter, CrewaiOptions, CrewaiRemote, RemoteOptions};
 use segue_engine::{Engine, EngineConfig, Pass, StartError};
-use segue_gateway::{CHAT, ChatAdapter, Gateway, GatewayError, GatewayOptions};
+use segue_gateway::{CHAT, ChatAdapter, Gateway, GatewayError, GatewayOptions, SharedLimits};
 use segue_http::HttpAdapter;
 use segue_langchain::{LangchainAdapter, LanggraphRemote};
 use segue_server::PrometheusMetrics;
 use segue_worker::{
     contain::sweep_dead_engines,
-    environment::{Explanation, OnProgress},
-    pool::PoolOptions,
+    environment::Explanation,
     process::ProcessAdapter,
     python::{PythonAdapter, RuntimeOptions},
 };
 
-use self::stores::open_stores;
 pub(crate) use self::{
     bus::{Bus, open_store_and_bus},
     stores::{Stores, must_exist, open_or_create_store, open_store, upkeep},
 };
+use self::{pythons::Pythons, stores::open_stores};
 use crate::{
     answers::Answers,
     chaos,
     config::Settings,
     exit::Exit,
     failure::{Failure, Outcome},
-    live::BuildProgressLine,
     logs,
     rehearsing::Rehearsing,
 };
@@ -50,9 +49,7 @@ pub(crate) struct Session {
     /// The same bus, to be left in good order.
     own_bus: Bus,
     pub(crate) engine: Arc<Engine>,
-    crewai: Arc<CrewaiAdapter>,
-    langchain: Arc<LangchainAdapter>,
-    python: Arc<PythonAdapter>,
+    pythons: Arc<Pythons>,
     gateway: Arc<Gateway>,
 }
 
@@ -103,13 +100,20 @@ impl Session {
         let (providers, models) = (settings.models.provider_options(), settings.models.model_options());
         let Answers { script, cassette, .. } = answers;
         let metrics = serving.as_ref().map(|serving| serving.metrics.clone() as Arc<dyn MetricsCollector>);
-        let options =
-            GatewayOptions { providers, models, script, cassette, metrics, ..GatewayOptions::new(journal.clone()) };
+        let mut config = engine_config(&settings);
+        config.claim_every = serving.is_some().then_some(CLAIM_EVERY);
+        let shared = SharedLimits { store: limits.clone(), engine: config.engine_id.clone() };
+        let options = GatewayOptions {
+            providers,
+            models,
+            script,
+            cassette,
+            metrics,
+            limits: Some(shared),
+            ..GatewayOptions::new(journal.clone())
+        };
         let gateway = Arc::new(start_gateway(options).await?);
-        let crewai = Arc::new(CrewaiAdapter::new(crewai_options(&settings, gateway.clone(), purpose.quiet)));
-        let runtime = || runtime_options(&settings, gateway.clone(), checkpoints.clone(), purpose.quiet);
-        let langchain = Arc::new(LangchainAdapter::new(runtime()));
-        let python = Arc::new(PythonAdapter::new(runtime()));
+        let pythons = Arc::new(Pythons::new(&settings, gateway.clone(), checkpoints, purpose.quiet));
         let crewai_remote = CrewaiRemote::new(RemoteOptions { journal: Some(journal.clone()), ..Default::default() });
         let adapters: [Arc<dyn Adapter>; 9] = [
             Arc::new(Pass),
@@ -117,16 +121,15 @@ impl Session {
             Arc::new(HttpAdapter::default()),
             Arc::new(LanggraphRemote::default()),
             Arc::new(crewai_remote),
-            crewai.clone(),
-            langchain.clone(),
-            python.clone(),
+            pythons.crewai.clone(),
+            pythons.langchain.clone(),
+            pythons.python.clone(),
             Arc::new(ChatAdapter::new(Some(gateway.clone()))),
         ];
-        let mut config = engine_config(&settings);
-        config.claim_every = serving.is_some().then_some(CLAIM_EVERY);
         let mut builder = Engine::builder(store.clone())
             .bus(bus.clone())
             .config(config)
+            .prepare(pythons.clone())
             .sweep(sweep)
             .secrets(Arc::new(settings.secrets.clone()))
             .limits(limits.clone(), settings.limits.specs())
@@ -146,37 +149,20 @@ impl Session {
         })?;
         let engine = Arc::new(engine);
         logs::of_engine(engine.id());
-        Ok(Self { settings, store, bus, own_bus, engine, crewai, langchain, python, gateway })
+        Ok(Self { settings, store, bus, own_bus, engine, pythons, gateway })
     }
 
     /// Makes what a workflow's tasks will need and what takes long: Python environments.
     pub(crate) async fn prepare(&self, workflow: &WorkflowSpec, base_dir: &Path) -> Outcome<()> {
-        let default_handler = &HandlerId::new(self.settings.default_task.as_str());
-        let prepare = async {
-            self.crewai.prepare(Prepare { workflow, default_handler, base_dir: Some(base_dir) }).await?;
-            self.langchain.prepare(workflow, default_handler, Some(base_dir)).await?;
-            self.python.prepare(workflow, default_handler, Some(base_dir)).await
-        };
-        prepare.await.map_err(|error| {
+        self.pythons.make(workflow, Some(base_dir)).await.map_err(|error| {
             Failure::new(Exit::Invalid, error.message).help("`segue doctor` shows which Python is chosen, and why")
         })
     }
 
     /// Measures what the workers do at this moment.
     pub(crate) fn measure(&self, metrics: Arc<PrometheusMetrics>) -> Arc<dyn Fn() + Send + Sync> {
-        let (crewai, langchain, python) = (self.crewai.clone(), self.langchain.clone(), self.python.clone());
-        Arc::new(move || {
-            for (adapter, workers) in [
-                (crewai.name(), crewai.workers()),
-                (langchain.name(), langchain.workers()),
-                (python.name(), python.workers()),
-            ] {
-                for (state, number) in workers.by_state() {
-                    let number = i64::try_from(number).unwrap_or(i64::MAX);
-                    metrics.set("segue_workers", &[("adapter", adapter), ("state", state)], number);
-                }
-            }
-        })
+        let pythons = self.pythons.clone();
+        Arc::new(move || pythons.measure(&*metrics))
     }
 
     /// Takes a run over if no living process owns it. Says whether this process carries it out now.
@@ -236,36 +222,6 @@ fn engine_config(settings: &Settings) -> EngineConfig {
             .collect(),
         ..EngineConfig::default()
     }
-}
-
-fn crewai_options(settings: &Settings, models: Arc<dyn ModelAccess>, quiet: bool) -> CrewaiOptions {
-    CrewaiOptions {
-        pool: PoolOptions { attempts_max: settings.max_parallel_tasks, ..PoolOptions::default() },
-        models: Some(models),
-        on_build: on_build(quiet),
-        ..CrewaiOptions::new(&settings.home)
-    }
-}
-
-fn runtime_options(
-    settings: &Settings,
-    models: Arc<dyn ModelAccess>,
-    checkpoints: Arc<dyn CheckpointStore>,
-    quiet: bool,
-) -> RuntimeOptions {
-    let most = settings.max_parallel_tasks;
-    RuntimeOptions {
-        pool: PoolOptions { attempts_max: most, guests_max: most, ..PoolOptions::default() },
-        models: Some(models),
-        checkpoints: Some(checkpoints),
-        on_build: on_build(quiet),
-        ..RuntimeOptions::new(&settings.home)
-    }
-}
-
-fn on_build(quiet: bool) -> OnProgress {
-    let progress = BuildProgressLine::default();
-    Arc::new(move |step| if quiet { tracing::info!("{step}") } else { progress.show(&step) })
 }
 
 /// The adapters, to look at workflows with; they start nothing.

@@ -172,8 +172,14 @@ fn wrong_documents() -> Vec<(String, &'static [&'static str])> {
         (s("segue: 2\nid: w\nnodes: [{id: a}]"), &["1:8 unsupported-version"]),
         (n("- id: a\n  dependson: []\n"), &["4:3 unknown-field"]),
         (s("id: w\nnodes: [{id: a}]\nlimits: [a]"), &["3:9 wrong-type"]),
-        (s("id: w\nnodes: [{id: a, limits: [l]}]\nlimits: { l: { concurency: 1 } }"), &["3:14 missing-field", "3:16 unknown-field"]),
-        (s("id: w\nnodes: [{id: a, limits: [l]}]\nlimits: { l: { concurrent: 0, per_minute: -1 } }"), &["3:28 out-of-range", "3:43 out-of-range"]),
+        (
+            s("id: w\nnodes: [{id: a, limits: [l]}]\nlimits: { l: { concurency: 1 } }"),
+            &["3:14 missing-field", "3:16 unknown-field"],
+        ),
+        (
+            s("id: w\nnodes: [{id: a, limits: [l]}]\nlimits: { l: { concurrent: 0, per_minute: -1 } }"),
+            &["3:28 out-of-range", "3:43 out-of-range"],
+        ),
         (s("id: w\nnodes: [{id: a}]\nbudget: {}"), &["3:9 missing-field"]),
         (
             n("- id: a\n  budget: { usd: 0, tokens: 0, on_exceeded: stop }\n"),

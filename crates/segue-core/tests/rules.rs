@@ -318,7 +318,10 @@ fn data_schemas_caches_and_secrets() {
 fn limits_are_declared_and_their_keys_can_be_read() {
     check_all(&[
         ("- { id: a, limits: [site, 'model:gpt-4o'] }\nlimits: { site: { concurrent: 2, per_minute: 30 } }\n", &[]),
-        ("- { id: a, limits: [sites] }\nlimits: { site: { concurrent: 2 } }\n", &["3:21 unknown-limit", "4:11 unused-limit"]),
+        (
+            "- { id: a, limits: [sites] }\nlimits: { site: { concurrent: 2 } }\n",
+            &["3:21 unknown-limit", "4:11 unused-limit"],
+        ),
         ("- { id: a, limits: ['model:gpt-4'] }\n", &["3:21 unknown-limit"]),
         ("- { id: a, limits: x }\n", &["3:20 wrong-type"]),
         ("- { id: a }\ndefaults: { limits: [l] }\nlimits: { l: { per_minute: 1 } }\n", &[]),
@@ -326,13 +329,22 @@ fn limits_are_declared_and_their_keys_can_be_read() {
         ("- { id: a, limits: [l] }\nlimits: { l: {} }\n", &["4:14 missing-field"]),
         ("- { id: a, limits: [l] }\nlimits: { l: { tokens_per_minute: 2000000000 } }\n", &["4:35 out-of-range"]),
         ("- { id: a, limits: ['a b'] }\nlimits: { 'a b': { concurrent: 1 } }\n", &["4:11 bad-id"]),
-        ("- { id: a, wait: { seconds: 1 }, limits: [l] }\nlimits: { l: { concurrent: 1 } }\n", &["3:34 misplaced-field"]),
+        (
+            "- { id: a, wait: { seconds: 1 }, limits: [l] }\nlimits: { l: { concurrent: 1 } }\n",
+            &["3:34 misplaced-field"],
+        ),
         (
             "- { id: a, limits: [l] }\n- { id: b, limits: [l] }\nlimits: { l: { concurrent: 1, key: params.who } }\n",
             &["5:36 unknown-param"],
         ),
-        ("- { id: a, limits: [l] }\nlimits: { l: { concurrent: 1, key: '{{ params.n }}' } }\n", &["4:36 braces-in-condition"]),
-        ("- { id: a, limits: [l] }\nlimits: { l: { concurrent: 1, key: 'params.n +' } }\nparams: { n: {} }\n", &["4:46 bad-expression"]),
+        (
+            "- { id: a, limits: [l] }\nlimits: { l: { concurrent: 1, key: '{{ params.n }}' } }\n",
+            &["4:36 braces-in-condition"],
+        ),
+        (
+            "- { id: a, limits: [l] }\nlimits: { l: { concurrent: 1, key: 'params.n +' } }\nparams: { n: {} }\n",
+            &["4:46 bad-expression"],
+        ),
         (
             "- { id: a }\n- { id: b, limits: [l] }\nlimits: { l: { concurrent: 1, key: nodes.a.output.id } }\n",
             &["5:36 not-an-ancestor"],

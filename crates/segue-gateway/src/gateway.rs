@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     door::Door,
     lane::{Lane, Limits},
-    options::{GatewayOptions, ModelOptions, Price, ProviderKey, ProviderOptions, closest},
+    options::{GatewayOptions, ModelOptions, Price, ProviderKey, ProviderOptions, SharedLimits, closest},
     routes,
     server::Server,
     upstream::{Caller, Provider, RehearsalModel, Upstream},
@@ -146,6 +146,7 @@ pub(crate) struct Shared {
     pub(crate) models: Vec<ModelOptions>,
     ledgers: Ledgers,
     lanes: Mutex<HashMap<LaneName, Arc<Lane>>>,
+    limits: Option<SharedLimits>,
     clock: Clock,
 }
 
@@ -166,7 +167,7 @@ pub(crate) struct Route {
 
 impl Shared {
     fn new(options: GatewayOptions) -> Result<Self, GatewayError> {
-        let GatewayOptions { providers, models, journal, script, cassette, metrics, clock } = options;
+        let GatewayOptions { providers, models, journal, script, cassette, metrics, limits, clock } = options;
         let upstream = |provider: &ProviderOptions| -> Result<Arc<dyn Upstream>, GatewayError> {
             let provider: Arc<dyn Upstream> = Arc::new(Provider::new(provider)?);
             Ok(cassette.as_ref().map_or(provider.clone(), |cassette| cassette.around(provider)))
@@ -182,6 +183,7 @@ impl Shared {
             ledgers: Ledgers::default(),
             lanes: Mutex::default(),
             metrics,
+            limits,
             clock,
         })
     }
@@ -233,7 +235,19 @@ impl Shared {
         if lanes.len() > LANES_MAX {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
-        lanes.entry(name).or_insert_with(|| Arc::new(Lane::new(limits, self.clock.clone()))).clone()
+        let lane = || {
+            let own = Lane::new(limits, self.clock.clone());
+            Arc::new(match &name {
+                LaneName::Entry(at) => own.shared(&self.models[*at].pattern, limits, self.limits.clone()),
+                LaneName::Model { .. } => own,
+            })
+        };
+        if let Some(known) = lanes.get(&name) {
+            return known.clone();
+        }
+        let lane = lane();
+        lanes.insert(name, lane.clone());
+        lane
     }
 }
 

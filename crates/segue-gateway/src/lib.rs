@@ -65,7 +65,7 @@ pub use cassette::{Cassette, CassetteError};
 pub use chat_task::{ChatAdapter, HANDLER as CHAT};
 pub use clock::{Clock, ClockHand};
 pub use gateway::Gateway;
-pub use options::{GatewayOptions, ModelOptions, Price, ProviderKey, ProviderOptions};
+pub use options::{GatewayOptions, ModelOptions, Price, ProviderKey, ProviderOptions, SharedLimits};
 pub use script::{Script, script_schema};
 
 /// Why the gateway cannot start.

@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use segue_core::{
+    ids::EngineId,
     outcome::Usage,
-    ports::{MetricsCollector, ModelJournal},
+    ports::{LimitStore, MetricsCollector, ModelJournal},
 };
 
 use crate::{cassette::Cassette, clock::Clock, script::Script};
@@ -24,8 +25,19 @@ pub struct GatewayOptions {
     pub cassette: Option<Arc<Cassette>>,
     /// Who counts calls and tokens; none: nobody.
     pub metrics: Option<Arc<dyn MetricsCollector>>,
+    /// Where the limits of models hold over all engines of a store; none: in this process.
+    pub limits: Option<SharedLimits>,
     /// The time that limits are measured in.
     pub clock: Clock,
+}
+
+/// Where limits hold over several engines.
+#[derive(Clone)]
+pub struct SharedLimits {
+    /// Who keeps the slots.
+    pub store: Arc<dyn LimitStore>,
+    /// The engine whose lease they belong to.
+    pub engine: EngineId,
 }
 
 impl GatewayOptions {
@@ -38,6 +50,7 @@ impl GatewayOptions {
             script: None,
             cassette: None,
             metrics: None,
+            limits: None,
             clock: Clock::default(),
         }
     }

@@ -39,6 +39,7 @@ mod garbage;
 mod inbox;
 mod journal;
 mod leases;
+mod limits;
 mod listener;
 mod lists;
 mod log;

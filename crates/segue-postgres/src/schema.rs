@@ -8,7 +8,8 @@ use crate::{failure::Failure, pool::Pool};
 
 /// Migration `n` leads from schema `n - 1` to schema `n`. Never changed once released; only added to, and so that engines
 /// of the version before go on with it: new tables, new columns that may be absent.
-pub(crate) const MIGRATIONS: [(&str, &str); 1] = [("runs", include_str!("../migrations/0001_runs.sql"))];
+pub(crate) const MIGRATIONS: [(&str, &str); 2] =
+    [("runs", include_str!("../migrations/0001_runs.sql")), ("limits", include_str!("../migrations/0002_limits.sql"))];
 
 /// The oldest server that is used.
 const SERVER_VERSION_MIN: i32 = 130_000;

@@ -46,6 +46,10 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
+    pub(crate) const fn runtime(&self) -> &tokio::runtime::Handle {
+        self.watch.runtime()
+    }
+
     /// Connects, checks the server, and makes or renews its tables. Needs a tokio runtime, and keeps to it.
     ///
     /// # Errors
@@ -78,7 +82,7 @@ impl PostgresStore {
 #[async_trait]
 impl RunStore for PostgresStore {
     async fn put_workflow(&self, version: WorkflowVersion) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => workflows::put(&db, &version))
+        doing!(self.pool, Tries::of_repeating(), db => workflows::put(&db, &version))
     }
 
     async fn get_workflow(&self, hash: ContentHash) -> Result<WorkflowVersion, StoreError> {
@@ -86,7 +90,7 @@ impl RunStore for PostgresStore {
     }
 
     async fn deploy(&self, deployment: Deployment) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => deployments::deploy(&mut db, &deployment))
+        doing!(self.pool, Tries::of_repeating(), db => deployments::deploy(&mut db, &deployment))
     }
 
     async fn deployments(&self, workflow: Option<&WorkflowId>, limit: usize) -> Result<Vec<Deployment>, StoreError> {
@@ -110,7 +114,7 @@ impl RunStore for PostgresStore {
     }
 
     async fn renew_engine(&self, engine: &EngineRecord, ttl: Duration) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => leases::renew(&db, engine, ttl))
+        doing!(self.pool, Tries::of_repeating(), db => leases::renew(&db, engine, ttl))
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -130,7 +134,7 @@ impl RunStore for PostgresStore {
     }
 
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => leases::release(&db, leases))
+        doing!(self.pool, Tries::of_repeating(), db => leases::release(&db, leases))
     }
 
     async fn post_request(&self, run: RunId, kind: RequestKind) -> Result<RequestId, StoreError> {
@@ -142,7 +146,7 @@ impl RunStore for PostgresStore {
     }
 
     async fn dismiss_requests(&self, run: RunId, requests: &[RequestId]) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => inbox::remove(&db, run, requests))
+        doing!(self.pool, Tries::of_repeating(), db => inbox::remove(&db, run, requests))
     }
 
     fn request_signals(&self) -> BoxStream<'static, RunId> {
@@ -188,7 +192,7 @@ impl RunStore for PostgresStore {
     }
 
     async fn cache_put(&self, key: &str, entry: Cached, expires_at: Option<Timestamp>) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => cache::put(&mut db, key, &entry, expires_at))
+        doing!(self.pool, Tries::of_repeating(), db => cache::put(&mut db, key, &entry, expires_at))
     }
 
     async fn get_run(&self, run: RunId) -> Result<RunRow, StoreError> {
@@ -216,7 +220,7 @@ impl RunStore for PostgresStore {
 impl ModelJournal for PostgresStore {
     async fn record(&self, call: RecordedCall) -> Result<(), StoreError> {
         let call = CallText::of(call);
-        doing!(self.pool, Tries::of_writing(), db => call.write(&db))
+        doing!(self.pool, Tries::of_repeating(), db => call.write(&db))
     }
 
     async fn recorded(&self, key: &CallKey) -> Result<Option<RecordedCall>, StoreError> {
@@ -231,11 +235,11 @@ impl ModelJournal for PostgresStore {
 #[async_trait]
 impl CheckpointStore for PostgresStore {
     async fn put_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => threads::put(&db, &checkpoint))
+        doing!(self.pool, Tries::of_repeating(), db => threads::put(&db, &checkpoint))
     }
 
     async fn put_writes(&self, writes: CheckpointWrites) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => threads::put_writes(&mut db, &writes))
+        doing!(self.pool, Tries::of_repeating(), db => threads::put_writes(&mut db, &writes))
     }
 
     async fn get_checkpoint(
@@ -259,6 +263,6 @@ impl CheckpointStore for PostgresStore {
     }
 
     async fn delete_thread(&self, thread: &str) -> Result<(), StoreError> {
-        doing!(self.pool, Tries::of_writing(), db => threads::delete(&db, thread))
+        doing!(self.pool, Tries::of_repeating(), db => threads::delete(&db, thread))
     }
 }

@@ -32,6 +32,11 @@ impl Watch {
         Self { pool, runtime: Handle::current(), hearers: Arc::default(), task: Mutex::default() }
     }
 
+    /// Where tasks of this store live.
+    pub(crate) const fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Runs that are named from now on, and at each new connection those that there is something to be done for already.
     pub(crate) fn listen(&self) -> mpsc::Receiver<RunId> {
         let (sender, receiver) = mpsc::channel(SIGNALS_MAX);

@@ -5,8 +5,10 @@ mod support;
 
 use std::sync::Arc;
 
-use segue_core::ports::{CheckpointStore, ModelJournal, RunStore};
-use segue_testkit::conformance::{block_on, checkpoints::Threads, model_journal::Calls, run_store::Database};
+use segue_core::ports::{CheckpointStore, LimitStore, ModelJournal, RunStore};
+use segue_testkit::conformance::{
+    block_on, checkpoints::Threads, limit_store::Limited, model_journal::Calls, run_store::Database,
+};
 use support::{Empty, cases, fresh};
 
 impl Database for Empty {
@@ -23,6 +25,13 @@ impl Threads for Empty {
 
 impl Calls for Empty {
     fn open(&self) -> (Arc<dyn RunStore>, Arc<dyn ModelJournal>) {
+        let store = self.store();
+        (store.clone(), store)
+    }
+}
+
+impl Limited for Empty {
+    fn open(&self) -> (Arc<dyn RunStore>, Arc<dyn LimitStore>) {
         let store = self.store();
         (store.clone(), store)
     }
@@ -52,4 +61,10 @@ mod model_journal {
     use super::fresh;
 
     segue_testkit::model_journal_suite!(fresh);
+}
+
+mod limits {
+    use super::fresh;
+
+    segue_testkit::limit_store_suite!(fresh);
 }

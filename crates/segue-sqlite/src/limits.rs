@@ -11,8 +11,8 @@ use segue_core::{
     ids::{EngineId, LimitKey, TaskRunId},
     limits::{Limit, LimitState, admit, leave, pause, settle},
     ports::{
-        Acquire, Admission, EngineRecord, Freed, LimitRequest, LimitStore, LimitView, LimitWait, OwnerProof, StoreError,
-        WaitReason,
+        Acquire, Admission, EngineRecord, Freed, LimitRequest, LimitStore, LimitView, LimitWait, OwnerProof,
+        StoreError, WaitReason,
     },
     time::Timestamp,
 };
@@ -46,7 +46,8 @@ impl Living {
         const SQL: &str = "SELECT engine_id FROM engines WHERE lease_boot = ?1 AND lease_until_ms > ?2";
         let now = now();
         let mut query = db.prepare_cached(SQL)?;
-        let rows = query.query_map(params![boot::id(), millis(now)], |row| Ok(EngineId::new(row.get::<_, String>(0)?)))?;
+        let rows =
+            query.query_map(params![boot::id(), millis(now)], |row| Ok(EngineId::new(row.get::<_, String>(0)?)))?;
         let mut engines = rows.collect::<Result<BTreeSet<_>, _>>()?;
         dead.iter().for_each(|engine| {
             engines.remove(engine);
@@ -80,7 +81,8 @@ fn decide(db: &Connection, engine: &EngineId, request: &LimitRequest, living: &L
     for ((ask, before), after) in request.asks.iter().zip(before).zip(after) {
         keep(db, &ask.key, &before, &after, living.now)?;
         if matches!(admission, Admission::Granted(_)) && ask.bounds.concurrent.is_some() {
-            const SQL: &str = "INSERT INTO limit_slots (key, engine_id, slot) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+            const SQL: &str =
+                "INSERT INTO limit_slots (key, engine_id, slot) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
             db.prepare_cached(SQL)?.execute(params![ask.key.as_str(), engine.as_str(), request.slot.as_str()])?;
         }
     }

@@ -46,7 +46,7 @@ pub fn admit(
     let mut open = Vec::with_capacity(limits.len());
     for (limit, ask) in limits.iter_mut().zip(&request.asks) {
         limit.state.tidy(now, is_alive);
-        let obstacle = match limit.obstacle(ask, now) {
+        let obstacle = match limit.obstacle(engine, ask, now) {
             None => limit.turn_of_others(engine, request, ask, now),
             obstacle => {
                 limit.state.kept_since = None;
@@ -61,7 +61,8 @@ pub fn admit(
     }
     match first {
         None => {
-            let charged = limits.iter_mut().zip(&request.asks).map(|(limit, ask)| limit.grant(engine, request, ask, now));
+            let charged =
+                limits.iter_mut().zip(&request.asks).map(|(limit, ask)| limit.grant(engine, request, ask, now));
             Admission::Granted(charged.collect())
         }
         Some(wait) => {
@@ -83,7 +84,8 @@ pub fn settle(limit: &mut Limit, charge: &Charge, tokens: u64, now: Timestamp) {
     if let Some(most) = charge.bounds.tokens_per_minute {
         let until = state.tokens_until.unwrap_or(now);
         state.tokens_until = Some(Rate::per_minute(most).corrected(until, charge.charged, tokens, now));
-        state.tokens_likely = if state.tokens_likely == 0 { tokens } else { (state.tokens_likely * 7 + tokens).div_ceil(8) };
+        state.tokens_likely =
+            if state.tokens_likely == 0 { tokens } else { (state.tokens_likely * 7 + tokens).div_ceil(8) };
     }
     limit.wakes |= limit.state.is_awaited();
 }
@@ -106,7 +108,7 @@ pub fn leave(limit: &mut Limit, engine: &EngineId, request: &LimitRequest, ask: 
 
 impl Limit {
     /// What keeps anybody out, whoever it is.
-    fn obstacle(&self, ask: &LimitAsk, now: Timestamp) -> Option<Obstacle> {
+    fn obstacle(&self, engine: &EngineId, ask: &LimitAsk, now: Timestamp) -> Option<Obstacle> {
         let Bounds { concurrent, per_minute, tokens_per_minute } = ask.bounds;
         let at = |why, time: Timestamp| Obstacle { why, again_in: Some(time.since(now)) };
         if let Some(pause) = self.state.paused {
@@ -114,6 +116,9 @@ impl Limit {
         }
         if concurrent.is_some_and(|most| self.held >= most.max(1)) {
             return Some(Obstacle { why: WaitReason::Full, again_in: None });
+        }
+        if ask.keeps_minutes && self.state.users.keys().all(|user| user == engine) {
+            return None;
         }
         let opens = |rate: Option<u64>, until: Option<Timestamp>, units| {
             Some(Rate::per_minute(rate?).opens_at(until?, units)).filter(|time| *time > now)
@@ -182,6 +187,9 @@ impl Limit {
             let until = state.tokens_until.unwrap_or(now);
             state.tokens_until = Some(Rate::per_minute(most).after(until, tokens, now));
             charged = tokens;
+        }
+        if ask.keeps_minutes {
+            state.users.insert(engine.clone(), now);
         }
         state.kept_since = None;
         state.insisting.retain(|one| one.slot != request.slot);

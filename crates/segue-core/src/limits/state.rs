@@ -1,6 +1,6 @@
 //! What a store keeps of one limit, beside its slots.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,8 @@ use crate::{
     ids::{EngineId, TaskRunId},
     time::Timestamp,
 };
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// One limit as far as it is no slot. Kept as JSON; the default says nothing and need not be kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub struct LimitState {
     /// Who insists, the oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub insisting: Vec<Insisting>,
+    /// The engines that keep the minutes themselves, and when each of them went last.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<EngineId, Timestamp>,
     /// Since when a place has been kept for somebody whose turn it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_since: Option<Timestamp>,
@@ -80,6 +85,7 @@ impl LimitState {
         near(&mut self.requests_until);
         near(&mut self.tokens_until);
         self.paused = self.paused.filter(|pause| pause.from <= now && now < pause.until);
+        self.users.retain(|_, last| *last <= now && now < last.plus(MINUTE));
         self.line.retain(|waiter| is_alive(&waiter.engine));
         self.insisting.retain(|one| is_alive(&one.engine));
         if self.line.is_empty() {
@@ -87,16 +93,12 @@ impl LimitState {
         }
     }
 
-    /// Is there nothing in it that would be missed?
-    pub fn says_nothing(&self) -> bool {
-        self.requests_until.is_none() && self.tokens_until.is_none() && self.paused.is_none() && !self.is_awaited()
-    }
-
     /// From when on it says nothing, whoever is gone by then: nobody waits longer than this without asking again.
     pub fn idle_from(&self, now: Timestamp) -> Timestamp {
         let paused = self.paused.map(|pause| pause.until);
         let awaited = self.is_awaited().then(|| now.plus(super::PAUSE_MAX));
-        [self.requests_until, self.tokens_until, paused, awaited].into_iter().flatten().max().unwrap_or(now)
+        let used = self.users.values().max().map(|last| last.plus(MINUTE));
+        [self.requests_until, self.tokens_until, paused, awaited, used].into_iter().flatten().max().unwrap_or(now)
     }
 
     /// Does anybody wait?

@@ -45,6 +45,9 @@ pub struct LimitAsk {
     pub tokens: Option<u64>,
     /// Do others of the same party wait for this limit in this engine? Then the party keeps its place in line.
     pub more: bool,
+    /// The engine keeps the minutes of this limit itself, strictly: while no other engine uses it, they are not looked at
+    /// here.
+    pub keeps_minutes: bool,
 }
 
 /// A slot of each of some limits, or of none of them.

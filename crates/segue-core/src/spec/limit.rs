@@ -37,11 +37,7 @@ pub struct LimitSpec {
 impl LimitSpec {
     /// What it allows.
     pub const fn bounds(&self) -> Bounds {
-        Bounds {
-            concurrent: self.concurrent,
-            per_minute: self.per_minute,
-            tokens_per_minute: self.tokens_per_minute,
-        }
+        Bounds { concurrent: self.concurrent, per_minute: self.per_minute, tokens_per_minute: self.tokens_per_minute }
     }
 
     /// Does it allow everything?
@@ -88,7 +84,8 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_told() {
-        let spec = LimitSpec { concurrent: Some(0), per_minute: Some(1), tokens_per_minute: Some(LIMIT_MAX + 1), key: None };
+        let spec =
+            LimitSpec { concurrent: Some(0), per_minute: Some(1), tokens_per_minute: Some(LIMIT_MAX + 1), key: None };
         let wrong: Vec<_> = spec.out_of_range().map(|(name, _)| name).collect();
         assert_eq!(wrong, ["concurrent", "tokens_per_minute"]);
     }

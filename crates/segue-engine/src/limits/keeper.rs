@@ -28,8 +28,11 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     loop {
         let has_failed = work(&inner, &*store).await;
         inner.done.notify_waiters();
-        let next = inner.lines().look(Instant::now(), &is_gone);
-        if !has_failed && (inner.lines().has_open() || inner.lines().has_todo()) {
+        let (next, has_more) = {
+            let mut lines = inner.lines();
+            (lines.look(Instant::now(), &is_gone), lines.has_open() || lines.has_todo())
+        };
+        if has_more && !has_failed {
             continue;
         }
         let retry = has_failed.then(|| Instant::now() + PAUSE);
@@ -61,9 +64,12 @@ async fn work(inner: &Arc<Inner>, store: &dyn LimitStore) -> bool {
         tracing::info!(limits = %shown(&keys), seconds = span.as_secs_f64(), "a provider asks to wait; everybody does");
         has_failed |= told("a pause", paused);
     }
-    let asked = with_places(inner, inner.lines().candidates());
-    let requests = inner.lines().requests(&asked);
-    let dead = inner.lines().dead.iter().cloned().collect();
+    let chosen = inner.lines().candidates();
+    let asked = with_places(inner, chosen);
+    let (requests, dead) = {
+        let lines = inner.lines();
+        (lines.requests(&asked), lines.dead.iter().cloned().collect())
+    };
     // What is given back is asked for in the same breath: one transaction where the store can.
     let free = async {
         if freed.is_empty() {

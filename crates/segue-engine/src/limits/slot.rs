@@ -48,6 +48,7 @@ impl LimitSlot {
             bounds: Bounds { concurrent: charge.bounds.concurrent, ..Bounds::default() },
             tokens: None,
             more: false,
+            keeps_minutes: false,
         };
         let party = self.name.as_str().into();
         LimitRequest { slot: self.name.clone(), party, insists: false, asks: bound.map(ask).collect() }

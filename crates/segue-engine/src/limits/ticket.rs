@@ -90,6 +90,7 @@ impl Waiting {
             bounds: wanted.bounds,
             tokens: None,
             more: more(&wanted.key),
+            keeps_minutes: false,
         };
         LimitRequest {
             slot: self.slot.clone(),

@@ -1,5 +1,6 @@
 //! Lanes: the calls of one model, of all runs, under its limits. A lane that a provider has asked to wait waits for all.
 
+mod shared;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,11 @@ use segue_core::ids::RunId;
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) use self::state::Limits;
-use self::state::State;
-use crate::clock::Clock;
+use self::{
+    shared::{SharedLane, SharedSlot},
+    state::State,
+};
+use crate::{clock::Clock, options::SharedLimits};
 
 /// What an answer is thought to be long before the first one is known.
 const OUTPUT_TOKENS: u64 = 400;
@@ -27,6 +31,8 @@ pub(crate) struct Lane {
     changed: Notify,
     /// How long answers have been of late.
     output_tokens: Mutex<u64>,
+    /// The lane over all engines, where it has limits.
+    shared: Option<Arc<SharedLane>>,
 }
 
 impl Lane {
@@ -36,7 +42,16 @@ impl Lane {
             state: Mutex::new(State::new(limits)),
             changed: Notify::new(),
             output_tokens: Mutex::new(OUTPUT_TOKENS),
+            shared: None,
         }
+    }
+
+    /// The same lane for all engines of a store. Without limits, or without a store, it is one of this process.
+    pub(crate) fn shared(mut self, pattern: &str, limits: Limits, shared: Option<SharedLimits>) -> Self {
+        let has_limits = limits != Limits::default();
+        self.shared =
+            shared.filter(|_| has_limits).map(|shared| Arc::new(SharedLane::new(shared, pattern, limits.into())));
+        self
     }
 
     /// Waits for a turn. Dropping the future leaves the line.
@@ -62,13 +77,22 @@ impl Lane {
             }
         }
         waiting.is_waiting = false;
-        Slot { lane: self.clone(), estimated: turn.tokens, tokens: turn.tokens, has_answer: false }
+        let (estimated, tokens) = (turn.tokens, turn.tokens);
+        let mut slot = Slot { lane: self.clone(), estimated, tokens, has_answer: false, is_begun: false, shared: None };
+        if let Some(shared) = &self.shared {
+            slot.shared = Some(shared.enter(turn.tokens).await);
+        }
+        slot.is_begun = true;
+        slot
     }
 
     /// Nobody goes for this long.
     pub(crate) fn pause(&self, pause: Duration) {
         self.state().pause(self.clock.now() + pause);
         self.changed.notify_waiters();
+        if let Some(shared) = &self.shared {
+            shared.pause(pause);
+        }
     }
 
     /// How many wait for their turn.
@@ -128,7 +152,8 @@ impl Drop for Waiting<'_> {
         }
         let has_left = self.lane.state().leave(self.id);
         if !has_left {
-            drop(Slot { lane: self.lane.clone(), estimated: self.tokens, tokens: 0, has_answer: false });
+            let (lane, estimated) = (self.lane.clone(), self.tokens);
+            drop(Slot { lane, estimated, tokens: 0, has_answer: false, is_begun: false, shared: None });
         }
     }
 }
@@ -139,6 +164,9 @@ pub(crate) struct Slot {
     estimated: u64,
     tokens: u64,
     has_answer: bool,
+    /// It has all that it needs. Given up before, it has taken nothing.
+    is_begun: bool,
+    shared: Option<SharedSlot>,
 }
 
 impl Slot {
@@ -153,6 +181,9 @@ impl Slot {
     /// What the call has taken in truth.
     pub(crate) fn settle(&mut self, tokens: u64) {
         self.tokens = tokens;
+        if let Some(shared) = &mut self.shared {
+            shared.settle(tokens);
+        }
     }
 
     pub(crate) fn lane(&self) -> &Lane {
@@ -163,7 +194,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.answer_begins();
-        self.lane.state().is_over(self.lane.clock.now(), self.estimated, self.tokens);
+        let tokens = if self.is_begun { self.tokens } else { 0 };
+        self.lane.state().is_over(self.lane.clock.now(), self.estimated, tokens);
         self.lane.let_go();
         self.lane.changed.notify_waiters();
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use segue_core::ids::RunId;
+use segue_core::{ids::RunId, ports::Bounds};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -18,6 +18,13 @@ pub(crate) struct Limits {
     pub(crate) concurrent: Option<u32>,
     pub(crate) requests_per_minute: Option<u32>,
     pub(crate) tokens_per_minute: Option<u64>,
+}
+
+impl From<Limits> for Bounds {
+    fn from(limits: Limits) -> Self {
+        let Limits { concurrent, requests_per_minute, tokens_per_minute } = limits;
+        Self { concurrent, per_minute: requests_per_minute, tokens_per_minute }
+    }
 }
 
 /// Who waits and who goes. `T` is what wakes a caller.

@@ -102,6 +102,7 @@ pub fn request(slot: &str, party: &str, limits: &[(&str, Bounds)]) -> LimitReque
         bounds: *bounds,
         tokens: None,
         more: false,
+        keeps_minutes: false,
     };
     LimitRequest {
         slot: TaskRunId::from(slot),
@@ -174,8 +175,14 @@ pub async fn each_key_is_a_limit_of_its_own(db: &dyn Limited) {
     let (runs, store) = db.open();
     let a = engine(&runs, "a", LONG).await;
     for key in ["w/c=\"x\"", "w/c=\"y\"", "/c", "v/c"] {
-        assert!(is_granted(&store, &a, request(&format!("first of {key}"), "w", &[(key, concurrent(1))])).await, "{key}");
-        assert!(!is_granted(&store, &a, request(&format!("next of {key}"), "w", &[(key, concurrent(1))])).await, "{key}");
+        assert!(
+            is_granted(&store, &a, request(&format!("first of {key}"), "w", &[(key, concurrent(1))])).await,
+            "{key}"
+        );
+        assert!(
+            !is_granted(&store, &a, request(&format!("next of {key}"), "w", &[(key, concurrent(1))])).await,
+            "{key}"
+        );
     }
 }
 
@@ -385,7 +392,8 @@ pub async fn who_insists_is_let_in(db: &dyn Limited) {
     let (runs, store) = db.open();
     let (a, b) = (engine(&runs, "a", LONG).await, engine(&runs, "b", LONG).await);
     let only = |slot: &str, key: &str| request(slot, "single", &[(key, concurrent(1))]);
-    let both = LimitRequest { insists: true, ..request("both", "both", &[("/a", concurrent(1)), ("/b", concurrent(1))]) };
+    let both =
+        LimitRequest { insists: true, ..request("both", "both", &[("/a", concurrent(1)), ("/b", concurrent(1))]) };
     assert!(is_granted(&store, &a, only("a1", "/a")).await && is_granted(&store, &a, only("b1", "/b")).await);
     assert!(!is_granted(&store, &b, both.clone()).await);
     give_back(&store, &a, &only("a1", "/a")).await;

@@ -46,7 +46,8 @@ impl Limits {
     fn keep(&mut self, key: &LimitKey, limit: Limit) {
         if limit.wakes {
             // A listener whose queue is full loses the hint.
-            let is_gone = |to: &mut mpsc::Sender<_>| to.try_send(key.clone()).is_err_and(|error| error.is_disconnected());
+            let is_gone =
+                |to: &mut mpsc::Sender<_>| to.try_send(key.clone()).is_err_and(|error| error.is_disconnected());
             self.listeners.retain_mut(|to| !is_gone(to));
         }
         if limit.state == LimitState::default() {

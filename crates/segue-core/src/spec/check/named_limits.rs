@@ -98,7 +98,12 @@ impl<'s> Checks<'s> {
                     continue;
                 }
                 let at = limits_at.key(name);
-                self.uses(key, 0, &at.key("key").to_string(), Reader { who: Who::Node(number), names: names[number].work });
+                self.uses(
+                    key,
+                    0,
+                    &at.key("key").to_string(),
+                    Reader { who: Who::Node(number), names: names[number].work },
+                );
             }
         }
     }

@@ -1,18 +1,27 @@
 //! Everything a test needs: a store, an adapter, engines, and the judge of what they leave behind.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use segue_core::{
     event::{EventKind, Waiting},
     ids::{ContentHash, EngineId, RunId},
     memory::{MemoryBus, MemoryMetrics, MemoryStore, Sample},
     outcome::{TaskOutcome, Usage},
-    ports::{Deployment, Orchestrator, OwnerProof, RunRow, RunStore, Secrets, StartRun, Started},
-    spec::WorkflowSpec,
+    ports::{Deployment, LimitStore, Orchestrator, OwnerProof, RunRow, RunStore, Secrets, StartRun, Started},
+    spec::{LimitSpec, WorkflowSpec},
     status::Status,
+    time::Timestamp,
 };
 use segue_engine::{
-    Clock, Engine, EngineBuilder, EngineConfig, NoSecrets, Pass, StartError, own_proof, read_run,
+    Clock, Engine, EngineBuilder, EngineConfig, NoSecrets, Pass, Prepare, StartError, own_proof, read_run,
 };
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::{
@@ -27,6 +36,9 @@ use super::scripted::{Call, Scripted};
 
 pub struct World {
     pub store: Arc<FaultStore>,
+    pub limits: Arc<dyn LimitStore>,
+    /// The limits of the configuration.
+    pub limit_specs: BTreeMap<String, LimitSpec>,
     pub bus: Arc<MemoryBus>,
     pub metrics: Arc<MemoryMetrics>,
     pub journal: Arc<Journal>,
@@ -45,20 +57,33 @@ impl World {
     pub fn in_memory() -> Self {
         let clock = Clock::start();
         let own = clock.clone();
-        Self::on(Arc::new(MemoryStore::new(Arc::new(move || own.now()))), clock, None)
+        let store = Arc::new(MemoryStore::new(Arc::new(move || own.now())));
+        Self::on(store.clone(), store, clock, None)
+    }
+
+    /// On a store whose clock the test sets: so many microseconds from the world's.
+    pub fn in_memory_off_by(micros: Arc<AtomicI64>) -> Self {
+        let clock = Clock::start();
+        let own = clock.clone();
+        let shifted = move || Timestamp::from_micros(own.now().as_micros() + micros.load(Ordering::Acquire));
+        let store = Arc::new(MemoryStore::new(Arc::new(shifted)));
+        Self::on(store.clone(), store, clock, None)
     }
 
     pub fn on_sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("segue.db"), SqliteOptions::default()).unwrap();
-        Self::on(Arc::new(store), Clock::start(), Some(folder))
+        let store = Arc::new(store);
+        Self::on(store.clone(), store, Clock::start(), Some(folder))
     }
 
-    fn on(store: Arc<dyn RunStore>, clock: Clock, folder: Option<TempDir>) -> Self {
+    fn on(store: Arc<dyn RunStore>, limits: Arc<dyn LimitStore>, clock: Clock, folder: Option<TempDir>) -> Self {
         let journal = Arc::new(Journal::default());
         let (sender, calls) = mpsc::unbounded_channel();
         Self {
             store: Arc::new(FaultStore::new(store, Arc::new(Faults::calm()), journal.clone())),
+            limits,
+            limit_specs: BTreeMap::new(),
             bus: Arc::default(),
             metrics: Arc::default(),
             journal,
@@ -100,6 +125,11 @@ impl World {
         self.builder(&self.store, config).secrets(secrets).start().await.unwrap()
     }
 
+    /// An engine that makes what tasks need before they begin.
+    pub async fn engine_preparing(&mut self, config: EngineConfig, preparer: Arc<dyn Prepare>) -> Engine {
+        self.builder(&self.store, config).prepare(preparer).start().await.unwrap()
+    }
+
     /// The way to the store that one engine has for itself, with faults of its own.
     pub fn way_to_store(&self, seed: u64, weather: Weather) -> Arc<FaultStore> {
         let faults = Arc::new(Faults::seeded(seed, weather));
@@ -119,6 +149,7 @@ impl World {
             .metrics(self.metrics.clone())
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(scripted))
+            .limits(self.limits.clone(), self.limit_specs.clone())
             .config(config)
     }
 
