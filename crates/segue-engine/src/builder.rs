@@ -23,6 +23,7 @@ use crate::{
     look,
     observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore, Observer},
     plans::Plans,
+    prepare::Prepare,
     registry::{Adapters, HandlerTaken},
     secrets::NoSecrets,
     shared::{Shared, Sweep},
@@ -48,6 +49,7 @@ pub struct EngineBuilder {
     adapters: Vec<Arc<dyn Adapter>>,
     secrets: Arc<dyn Secrets>,
     journal: Option<Arc<dyn ModelJournal>>,
+    preparer: Option<Arc<dyn Prepare>>,
     sweep: Option<Sweep>,
     limits: Option<Arc<dyn LimitStore>>,
     limit_specs: BTreeMap<String, LimitSpec>,
@@ -63,6 +65,7 @@ impl EngineBuilder {
             adapters: Vec::new(),
             secrets: Arc::new(NoSecrets),
             journal: None,
+            preparer: None,
             sweep: None,
             limits: None,
             limit_specs: BTreeMap::new(),
@@ -105,6 +108,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Who makes what the tasks of claimed runs need, before they begin. Without it, the attempts wait for it in their time.
+    #[must_use]
+    pub fn prepare(mut self, preparer: Arc<dyn Prepare>) -> Self {
+        self.preparer = Some(preparer);
+        self
+    }
+
     /// Ends what engines of this machine that are gone have left behind. Called, where it may block, before the first run
     /// of such an engine is taken over: what will be run again shall not be running still.
     #[must_use]
@@ -130,7 +140,8 @@ impl EngineBuilder {
 
     /// Registers the engine in the store and starts its timers, on the tokio runtime that this is called in.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { store, bus, metrics, adapters, secrets, journal, sweep, limits, limit_specs, config } = self;
+        let Self { store, bus, metrics, adapters, secrets, journal, preparer, sweep, limits, limit_specs, config } =
+            self;
         let observed = adapters
             .into_iter()
             .map(|adapter| -> Arc<dyn Adapter> { Arc::new(ObservedAdapter::new(adapter, metrics.clone())) });
@@ -148,6 +159,7 @@ impl EngineBuilder {
             adapters,
             secrets,
             journal,
+            preparer,
             lease: LeaseState::new(asked + config.lease_ttl),
             config,
             plans: Plans::default(),

@@ -43,6 +43,7 @@ use crate::{
     mutants::planted,
     patience::patiently,
     plans::Deployed,
+    prepare,
     shared::Shared,
 };
 
@@ -127,9 +128,10 @@ pub(crate) async fn created(shared: Arc<Shared>, new: Newborn, mailbox: Mailbox)
 
 /// Drives a run that has just been claimed.
 pub(crate) async fn claimed(shared: Arc<Shared>, run_id: RunId, mailbox: Mailbox) {
-    let Mailbox { handle, inbox, ended } = mailbox;
+    let Mailbox { handle, mut inbox, ended } = mailbox;
     let end = match load::load(&shared, run_id).await {
         Ok(loaded) => {
+            prepare::ready(&shared, &loaded.deployed, &loaded.run, &handle, &mut inbox).await;
             let mut drive = Drive::new(shared.clone(), loaded.deployed, loaded.run, handle, inbox);
             drive.take_over(loaded.last).await;
             drive.go(Vec::new()).await

@@ -34,6 +34,7 @@
 //! * `child`: an attempt at a child workflow: starts or finds the child run and follows it to its end.
 //! * `dispatch`, `registry`: the local scheduler and the adapters it knows; `handlers`: those built in.
 //! * `suspects`: tasks that may be what kills engines run one at a time.
+//! * `prepare`: what the tasks of a claimed run need and what takes long, made before they begin.
 //! * `secrets`: put in when an attempt is dispatched, taken out of what comes back.
 //! * `lease`, `look`, `inbox`, `shutdown`: keeping runs, finding those that nobody drives, hearing requests, leaving in
 //!   good order.
@@ -66,6 +67,7 @@ mod observe;
 mod patience;
 mod pins;
 mod plans;
+mod prepare;
 mod progress;
 mod read;
 mod registry;
@@ -87,6 +89,7 @@ pub use framework::{Framework, FrameworkOrchestrator};
 pub use handlers::Pass;
 pub use lease::own_proof;
 pub use observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore};
+pub use prepare::Prepare;
 pub use read::{ReadError, read_run};
 pub use registry::{Adapters, HandlerTaken};
 pub use secrets::NoSecrets;

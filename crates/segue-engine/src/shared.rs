@@ -28,6 +28,7 @@ use crate::{
     mutants::planted,
     observe::Observer,
     plans::{Deployed, Plans},
+    prepare::Prepare,
     registry::Adapters,
     suspects::Suspects,
 };
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) adapters: Arc<Adapters>,
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) journal: Option<Arc<dyn ModelJournal>>,
+    pub(crate) preparer: Option<Arc<dyn Prepare>>,
     pub(crate) observer: Observer,
     pub(crate) config: EngineConfig,
     pub(crate) lease: LeaseState,
