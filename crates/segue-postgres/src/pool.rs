@@ -162,6 +162,11 @@ impl Tries {
         Self { reads: true, left: TRIES_MAX }
     }
 
+    /// Of work that may be done twice, because the second time changes nothing: as of reading.
+    pub(crate) const fn of_repeating() -> Self {
+        Self::of_reading()
+    }
+
     /// Of a transaction that changes something: begun again only if the server says that it undid all of it. A lost
     /// connection says nothing of the kind.
     pub(crate) const fn of_writing() -> Self {

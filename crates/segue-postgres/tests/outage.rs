@@ -10,6 +10,7 @@ use segue_core::{
     event::EventKind,
     ports::{Commit, RequestKind, RunStore, StoreError},
 };
+use segue_postgres::{PostgresOptions, PostgresStore};
 use segue_testkit::{
     conformance::{
         PATIENCE, block_on, eventually,
@@ -219,5 +220,66 @@ fn a_batch_that_was_undone_is_done_again_and_a_bad_step_fails_alone() {
             }
             live.assert_kept(&store).await;
         }
+    });
+}
+
+/// A server of which nothing is heard, and that does not even close its connections, costs time and nothing else.
+#[test]
+fn a_server_that_says_nothing_is_unavailable_and_comes_back() {
+    let database = fresh();
+    block_on(async {
+        let (server, port) = split(&database.0.url());
+        let proxy = Proxy::start(port).await;
+        let url = server.replace("PORT", &proxy.port().to_string());
+        let timeout = Duration::from_secs(1);
+        let options = PostgresOptions { timeout, connect_timeout: timeout, ..support::options() };
+        let store: Arc<dyn RunStore> = Arc::new(PostgresStore::connect(&url, options).await.unwrap());
+        let owner = engine(&store, "a", LONG).await;
+        let mut live = Live::create(&store, 1, &owner).await;
+        live.assert_kept(&store).await;
+        proxy.be_silent(true);
+        let commit = next(&live, "one");
+        let answer = store.commit(commit.clone()).await;
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        let read = store.get_run(run_id(1)).await;
+        assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+        proxy.be_silent(false);
+        // The server was asked, and did it: then the same commit conflicts.
+        let row = eventually("the store comes back", async || store.get_run(run_id(1)).await.ok()).await;
+        assert!([commit.expected_version, commit.run.version].contains(&row.version));
+        let settled = async || match store.commit(commit.clone()).await {
+            Ok(()) | Err(StoreError::Conflict { .. }) => Some(()),
+            Err(StoreError::Unavailable(_)) => None,
+            Err(other) => panic!("{other}"),
+        };
+        eventually("the commit is settled", settled).await;
+        live.accepted(commit);
+        live.assert_kept(&store).await;
+        persist(&store, &mut live, "two").await;
+        live.assert_kept(&store).await;
+    });
+}
+
+/// Of several servers the one that takes writes is found.
+#[test]
+fn among_several_servers_the_primary_is_found() {
+    let (standby, primary) = (PostgresServer::start().unwrap(), PostgresServer::start().unwrap());
+    block_on(async {
+        let database = services::Database::on(&primary.url()).await;
+        let (admin, connection) = tokio_postgres::connect(&standby.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let same = format!("ALTER ROLE CURRENT_USER PASSWORD '{}'", primary.password());
+        admin.batch_execute(&same).await.unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE {}", database.name())).await.unwrap();
+        let read_only = format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name());
+        admin.batch_execute(&read_only).await.unwrap();
+        let both = database.url().replace('@', &format!("@127.0.0.1:{},", standby.port()));
+        let (store, direct) = (open(&both).await, open(&database.url()).await);
+        let runs: Arc<dyn RunStore> = store.clone();
+        assert!(!store.shown().contains(primary.password()));
+        let owner = engine(&runs, "a", LONG).await;
+        let live = Live::create(&runs, 1, &owner).await;
+        let direct: Arc<dyn RunStore> = direct;
+        live.assert_kept(&direct).await;
     });
 }

@@ -3,10 +3,15 @@
 
 mod support;
 
+use std::{sync::Arc, time::Duration};
+
 use segue_core::ports::{RunStore, StoreError};
 use segue_postgres::{PostgresOptions, PostgresStore};
 use segue_testkit::{
-    conformance::{block_on, eventually},
+    conformance::{
+        block_on, eventually,
+        run_store::{Live, engine},
+    },
     services::{self, PostgresServer},
 };
 use support::{fresh, open, options};
@@ -159,5 +164,29 @@ fn a_server_without_a_free_connection_is_unavailable_and_a_standby_too() {
             _ => None,
         };
         eventually("a standby is told", told).await;
+    });
+}
+
+/// What an earlier version of this program left is brought to this one's schema; what it holds stays, and an engine that
+/// was at work on it goes on.
+#[test]
+fn an_earlier_schema_is_brought_to_this_one_with_runs_in_it() {
+    let database = fresh();
+    block_on(async {
+        let admin = database.0.client().await;
+        let earlier = concat!(
+            "CREATE SCHEMA segue; SET search_path TO segue; CREATE TABLE schema_versions (version integer PRIMARY KEY, \
+             name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp()); \
+             INSERT INTO schema_versions (version, name) VALUES (1, 'runs');",
+            include_str!("../migrations/0001_runs.sql")
+        );
+        admin.batch_execute(earlier).await.unwrap();
+        let before: Arc<dyn RunStore> = open(&database.0.url()).await;
+        let owner = engine(&before, "a", Duration::from_secs(3_600)).await;
+        let mut live = Live::create(&before, 1, &owner).await;
+        let after: Arc<dyn RunStore> = open(&database.0.url()).await;
+        live.assert_kept(&after).await;
+        live.end(&before).await;
+        live.assert_kept(&after).await;
     });
 }
