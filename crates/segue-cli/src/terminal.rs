@@ -30,7 +30,9 @@ pub(crate) fn print(line: impl AsRef<str>) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
-            say(format!("error: stdout cannot be written: {error}; the store has what was to be shown: segue runs show"));
+            say(format!(
+                "error: stdout cannot be written: {error}; the store has what was to be shown: segue runs show"
+            ));
             std::process::exit(1);
         }
     }

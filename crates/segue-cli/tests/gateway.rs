@@ -180,7 +180,8 @@ fn twenty_crews_share_a_limit_of_three_calls_and_of_sixty_a_minute() {
     let place = team();
     let limits = "[models.\"*\"]\nconcurrent = 3\nrequests_per_minute = 60\n";
     place.write("segue.toml", &format!("max_parallel_tasks = 20\n{limits}"));
-    let node = |number| json!({ "id": format!("n{number}"), "task": "crewai.crew", "inputs": { "crew": "team:short" } });
+    let node =
+        |number| json!({ "id": format!("n{number}"), "task": "crewai.crew", "inputs": { "crew": "team:short" } });
     let nodes: Vec<Value> = (0..20).map(node).collect();
     place.write("twenty.json", &json!({ "id": "twenty", "nodes": nodes }).to_string());
     let provider = StubProvider::start();

@@ -23,7 +23,8 @@ use segue_core::{
 };
 
 use crate::{
-    boot, cache::{self, Entry},
+    boot,
+    cache::{self, Entry},
     deployments,
     failure::Failure,
     garbage::{self, Cursor},
