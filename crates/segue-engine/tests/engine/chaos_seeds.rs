@@ -9,7 +9,7 @@ fn seeds(quarter: u64) {
     if let Some(seed) = std::env::var("SEGUE_SEED").ok().and_then(|seed| seed.parse::<u64>().ok()) {
         if seed / SEEDS == quarter {
             let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG);
-            tracing::subscriber::with_default(subscriber.with_writer(std::io::stderr).finish(), || drop(play(seed)));
+            tracing::subscriber::with_default(subscriber.with_writer(std::io::stderr).finish(), || play(seed));
         }
         return;
     }

@@ -2,7 +2,7 @@
 
 use segue_core::{
     outcome::{ErrorKind, TaskOutcome},
-    ports::{Orchestrator, RequestKind},
+    ports::RequestKind,
     status::Status,
 };
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ async fn effect_keys_outlive_attempts_resumes_and_engines(mut world: World) {
 
 async fn every_task_has_keys_of_its_own(mut world: World) {
     let engine = world.engine().await;
-    let nodes = json!([{"id": "each", "task": "test.task", "foreach": "[1, 2]"},
+    let nodes = json!([{"id": "each", "task": "test.task", "foreach": [1, 2]},
         {"id": "again", "depends_on": ["each"], "repeat": {"max_iterations": 2}, "task": "test.task"}]);
     let run = world.start(&engine, nodes).await;
     let mut keys = Vec::new();
