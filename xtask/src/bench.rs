@@ -10,7 +10,7 @@ use crate::{house::House, services::Services};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// What the benchmark takes: `--json`, stores and workloads (W1 … W8), `soak`, `--help`. `gateway [CALLS]`: what the
-    /// model gateway adds to a call. `storm [RUNS]`: a provider that refuses everything for a while
+    /// model gateway adds to a call
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -18,7 +18,6 @@ pub(crate) struct Arguments {
 pub(crate) fn run(house: &House, arguments: &Arguments) -> Result<ExitCode> {
     let (package, example, rest) = match arguments.arguments.split_first() {
         Some((first, rest)) if first == "gateway" => ("segue-gateway", "overhead", rest),
-        Some((first, rest)) if first == "storm" => ("segue-cli", "storm", rest),
         _ => ("segue-engine", "bench", &arguments.arguments[..]),
     };
     let mut cargo = house.cargo(["run", "--release", "--quiet", "--package", package, "--example", example, "--"]);
