@@ -15,7 +15,8 @@ use support::{
 };
 
 /// Every metric that is promised, its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 12] = [
+const METRICS: [(&str, &str, &[&str]); 13] = [
+    ("segue_cache_lookups_total", "counter", &["result"]),
     ("segue_model_calls_total", "counter", &["model", "outcome"]),
     ("segue_model_tokens_total", "counter", &["model", "direction"]),
     ("segue_runs_live", "gauge", &[]),

@@ -1,4 +1,4 @@
-//! The guide's table of metrics is the catalog.
+//! The catalog of metrics is what is measured, and what the guide tells.
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -30,4 +30,32 @@ fn the_guide_names_every_metric_with_its_labels_and_type() {
         })
         .collect();
     assert_eq!(told, kept);
+}
+
+/// Every `add`, `observe` and `set` of a metric in the sources names one of the catalog.
+#[test]
+fn whatever_is_measured_is_in_the_catalog() {
+    fn walk(folder: &Path, names: &mut BTreeSet<String>) {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                walk(&path, names);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                for call in [".add(", ".observe(", ".set("] {
+                    let calls = text.split(call).skip(1);
+                    let given = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split_once('"'));
+                    names.extend(given.map(|(name, _)| name.to_owned()).filter(|name| name.starts_with("segue_")));
+                }
+            }
+        }
+    }
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut measured = BTreeSet::new();
+    for path in fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path().join("src")) {
+        if path.is_dir() {
+            walk(&path, &mut measured);
+        }
+    }
+    let kept: BTreeSet<String> = CATALOG.iter().map(|metric| metric.name.to_owned()).collect();
+    assert_eq!(measured, kept);
 }

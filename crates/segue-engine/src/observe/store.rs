@@ -140,7 +140,7 @@ impl RunStore for ObservedStore {
         let found = seen("cache_get", self.inner.cache_get(key, now)).await;
         if let Ok(found) = &found {
             let result = if found.is_some() { "hit" } else { "miss" };
-            self.metrics.add("segue_cache_lookups", &[("result", result)], 1);
+            self.metrics.add("segue_cache_lookups_total", &[("result", result)], 1);
         }
         found
     }

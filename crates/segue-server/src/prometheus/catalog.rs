@@ -33,6 +33,12 @@ const TASKS: &[f64] =
 /// Every metric, by name.
 pub const CATALOG: &[Metric] = &[
     Metric {
+        name: "segue_cache_lookups_total",
+        kind: MetricKind::Counter,
+        labels: &["result"],
+        about: "Times that a result was looked for that is kept to be used again, and whether it was there.",
+    },
+    Metric {
         name: "segue_model_calls_total",
         kind: MetricKind::Counter,
         labels: &["model", "outcome"],
