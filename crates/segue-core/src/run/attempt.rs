@@ -54,10 +54,16 @@ impl Run {
         let ix = self.find(task).ok_or(Rejected::UnknownTask)?;
         let known = self.task(ix);
         let is_current = known.attempt == attempt || planted!(AcceptsStaleAnswers);
-        let runs = self.is_alive(ix)
-            || planted!(AcceptsAnswersTwice)
-            || planted!(TakesAnswersOfTheCancelled) && known.status == Status::Cancelled;
+        let runs = self.is_alive(ix) || planted!(AcceptsAnswersTwice);
+        if planted!(TakesAnswersOfTheCancelled) && self.was_cancelled(ix) {
+            return Ok(ix);
+        }
         if runs && is_current { Ok(ix) } else { Err(Rejected::Stale) }
+    }
+
+    /// For a planted bug only.
+    fn was_cancelled(&self, ix: TaskIx) -> bool {
+        self.task(ix).status == Status::Cancelled
     }
 
     pub(super) fn end_of_attempt(
@@ -218,7 +224,8 @@ impl Run {
         let rule = &self.node_of(ix).retry;
         let failures = task.failures + 1;
         let is_waited_out = self.is_waited_out(ix, &failure.error, failure.lost);
-        let is_last = !is_waited_out && failures >= rule.backoff.attempts_max + u32::from(planted!(RetriesWithoutAttemptsLeft));
+        let is_last =
+            !is_waited_out && failures >= rule.backoff.attempts_max + u32::from(planted!(RetriesWithoutAttemptsLeft));
         if is_last || !(rule.allows(&failure.error) || planted!(RetriesPermanentErrors)) {
             return None;
         }

@@ -32,8 +32,8 @@ pub(super) fn play(seed: u64) -> Result<Winner, String> {
         if is_approval || arena.rng.bool() { Address::Task(TaskId::new(X)) } else { Address::Event("go".to_owned()) };
     let answer = Input::Signal { to, data: json!({ "decision": decision, "by": "ada" }), request: Some(7) };
     let accepted = arena.meet(&answer, &Input::Woke { jitter: 0.5 })?;
-    let answered = arena.count(|event| is_answer(event));
-    let ends = arena.count(|event| is_end(event));
+    let answered = arena.count(is_answer);
+    let ends = arena.count(is_end);
     // An answer ends the task too: it is in the log, and the end follows from it.
     let winner = arena.agree(accepted, answered, ends.saturating_sub(answered))?;
     // A second answer comes too late, whatever it says.
@@ -48,7 +48,7 @@ pub(super) fn play(seed: u64) -> Result<Winner, String> {
         }
     }
     let status = arena.finish()?;
-    if arena.count(|event| is_end(event)) != 1 || !matches!(status, Status::Succeeded | Status::Failed) {
+    if arena.count(is_end) != 1 || !matches!(status, Status::Succeeded | Status::Failed) {
         return Err(arena.told("the task has not ended once"));
     }
     Ok(winner)
