@@ -261,6 +261,14 @@ async fn held(db: &impl Prepares, engine: &EngineId) -> Result<Vec<(TaskRunId, L
     rows.iter().map(slot).collect()
 }
 
+/// The limits of which something is kept.
+async fn in_use(db: &impl Prepares) -> Result<Vec<LimitKey>, Failure> {
+    const SQL: &str = "SELECT key FROM limits ORDER BY key LIMIT $1";
+    let most = i64::try_from(SIGNALS_MAX / 2).expect("it is a small number");
+    let rows = db.rows(SQL, &[&most]).await?;
+    rows.iter().map(|row| Ok(LimitKey::from(row.try_get::<_, &str>(0)?))).collect()
+}
+
 /// How limits stand. Only reads.
 async fn views(db: &impl Prepares, keys: &[LimitKey]) -> Result<Vec<LimitView>, Failure> {
     const SQL: &str = "SELECT key, state, sum FROM limits WHERE key = ANY ($1::text[])";
@@ -334,11 +342,17 @@ impl LimitStore for PostgresStore {
         let pool = self.pool.clone();
         // Ends with the first signal that nobody hears.
         self.runtime().spawn(async move {
-            let mut listener = Listener::start(pool, CHANNEL);
+            let mut listener = Listener::start(pool.clone(), CHANNEL);
             while let Some(heard) = listener.next().await {
-                let Heard::Said(key) = heard else { continue };
-                if sender.try_send(LimitKey::new(key)).is_err_and(|error| error.is_disconnected()) {
-                    return;
+                let keys = match heard {
+                    Heard::Said(key) => vec![LimitKey::new(key)],
+                    // What was said before may have been missed. If this fails, those who wait ask again by themselves.
+                    Heard::Connected => doing!(pool, Tries::of_reading(), db => in_use(&db)).unwrap_or_default(),
+                };
+                for key in keys {
+                    if sender.try_send(key).is_err_and(|error| error.is_disconnected()) {
+                        return;
+                    }
                 }
             }
         });

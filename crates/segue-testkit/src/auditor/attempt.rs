@@ -89,13 +89,15 @@ impl Auditor {
     }
 
     /// A retry that counts for nothing: as late as the provider said.
-    fn check_waited_out(&self, ix: usize, error: &TaskError, due: Timestamp) -> Result<(), Violation> {
+    fn check_waited_out(&mut self, ix: usize, error: &TaskError, due: Timestamp) -> Result<(), Violation> {
         let node = self.node(ix);
         self.check(node.retry.is_for(error), Rule::Retry, || format!("`{}` is retried after {error}", node.id))?;
         let (pause, asked) = (due.since(self.time), node.retry.pause(1, error).0);
         self.check(pause + ROUNDING >= asked && pause <= asked + ROUNDING, Rule::Pause, || {
             format!("`{}` is due after {pause:?}; the provider asked for {asked:?}", node.id)
-        })
+        })?;
+        self.tasks[ix].pause = Some((asked, asked));
+        Ok(())
     }
 
     /// A retry after a failure that counts.
