@@ -56,9 +56,9 @@ impl Run {
     /// `invalid_input`.
     pub fn evaluate(&self, task: &TaskId, place: &str, expression: &Expression) -> Result<Value, TaskError> {
         let Some(ix) = self.find(task) else { return Ok(Value::Null) };
-        expression.evaluate(&self.scope_for(ix, expression.references())).map_err(|error| {
-            TaskError::new(ErrorKind::InvalidInput, format!("`{place}`, for `{task}`: {error}"))
-        })
+        expression
+            .evaluate(&self.scope_for(ix, expression.references()))
+            .map_err(|error| TaskError::new(ErrorKind::InvalidInput, format!("`{place}`, for `{task}`: {error}")))
     }
 
     /// Renders a text.

@@ -27,7 +27,7 @@ impl<'s> Checks<'s> {
             if !is_limit_name(name) {
                 let message = format!("`{name}` cannot name a limit");
                 let help = "1 to 128 of A-Z a-z 0-9 _ . - : / @, beginning with a letter, a digit or _";
-                self.add(Problem::new(&codes::BAD_ID, &at, message).help(help).on_key());
+                self.add(Problem::new(&codes::BAD_ID, at, message).help(help).on_key());
             }
             for (field, message) in limit.out_of_range() {
                 self.add(Problem::new(&codes::OUT_OF_RANGE, at.key(field), message));

@@ -81,7 +81,7 @@ impl Draft<'_> {
             };
             // Without a draw: the seeds of before stay what they were.
             let letters: u32 = node.id.as_str().bytes().map(u32::from).sum();
-            node.limits = (letters % 3 == 0).then(|| vec!["slow".to_owned()]);
+            node.limits = letters.is_multiple_of(3).then(|| vec!["slow".to_owned()]);
         }
     }
 }
