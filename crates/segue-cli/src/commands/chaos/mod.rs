@@ -4,7 +4,7 @@
 //! * [`lab`]: the folder and the processes. A round is one run, killed at one moment, and brought to its end by others.
 //! * [`choice`]: the moments there are, and which of them get a round.
 //! * [`results`]: what a run came to, and in what two of them differ.
-//! * [`judge`]: what the ledger of a round says about the promises. [`tally`]: the sum over the rounds.
+//! * [`mod@judge`]: what the ledger of a round says about the promises. [`tally`]: the sum over the rounds.
 //! * [`people`]: answers in the place of people. [`show`]: how it looks.
 
 mod choice;
