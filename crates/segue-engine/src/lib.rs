@@ -88,6 +88,7 @@ pub use engine::{Engine, EngineState};
 pub use framework::{Framework, FrameworkOrchestrator};
 pub use handlers::Pass;
 pub use lease::own_proof;
+pub use limits::{LimitWaiting, limit_waits};
 pub use observe::{NoBus, NoMetrics, ObservedAdapter, ObservedStore};
 pub use prepare::Prepare;
 pub use read::{ReadError, read_run};

@@ -8,8 +8,10 @@
 //! A *slot* is held until the attempt's work is over and its answer was read, and is a row in the store that belongs to
 //! the engine's lease: when the engine dies, the slot is free with no one's doing.
 
+mod catalog;
 mod keeper;
 mod lines;
+mod look;
 mod slot;
 mod ticket;
 
@@ -23,26 +25,24 @@ use std::{
 };
 
 use segue_core::{
-    expr::Expression,
-    ids::{ContentHash, EngineId, LimitKey, TaskId},
+    ids::{EngineId, TaskId},
     outcome::{ErrorKind, TaskError},
-    plan::{NodeLimit, PlanNode},
-    ports::{Acquire, Admission, Bounds, LimitStore, StoreError},
+    plan::PlanNode,
+    ports::{Acquire, Admission, LimitStore, StoreError},
     run::Run,
     spec::LimitSpec,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::lines::Lines;
+pub use self::look::{LimitWaiting, limit_waits};
+use self::{catalog::Catalog, lines::Lines};
 pub(crate) use self::{
+    catalog::Wanted,
     slot::{Held, LimitSlot},
     ticket::{Answer, Ticket, Want},
 };
 use crate::dispatch::LocalScheduler;
-
-/// Values of a key that are longer are named by their hash.
-const KEY_BYTES_MAX: usize = 200;
 
 /// The limits of an engine.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ pub(crate) struct Limits(Arc<Inner>);
 
 struct Inner {
     store: Option<Arc<dyn LimitStore>>,
-    configured: BTreeMap<String, Configured>,
+    catalog: Catalog,
     engine: EngineId,
     scheduler: LocalScheduler,
     stopped: CancellationToken,
@@ -60,19 +60,6 @@ struct Inner {
     /// The keeper has done something.
     done: Notify,
     is_kept: AtomicBool,
-}
-
-/// A limit of the configuration.
-struct Configured {
-    bounds: Bounds,
-    key: Option<Expression>,
-}
-
-/// A limit that an attempt asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) key: LimitKey,
-    pub(crate) bounds: Bounds,
 }
 
 impl Limits {
@@ -85,13 +72,9 @@ impl Limits {
         scheduler: LocalScheduler,
         stopped: CancellationToken,
     ) -> Self {
-        let configured = |(name, spec): (&String, &LimitSpec)| {
-            let key = spec.key.as_deref().and_then(|key| Expression::compile(key).ok());
-            (name.clone(), Configured { bounds: spec.bounds(), key })
-        };
         Self(Arc::new(Inner {
             store,
-            configured: specs.iter().map(configured).collect(),
+            catalog: Catalog::new(specs),
             engine,
             scheduler,
             stopped,
@@ -104,7 +87,7 @@ impl Limits {
 
     /// The names that documents may use beside their own.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.0.configured.keys().cloned().collect()
+        self.0.catalog.names()
     }
 
     /// What an attempt of this task asks for, in the order of the keys. An error means that it can never run.
@@ -112,26 +95,7 @@ impl Limits {
         if self.0.store.is_none() {
             return Err(TaskError::new(ErrorKind::Load, "this engine has no store of limits"));
         }
-        let mut wanted = Vec::with_capacity(node.limits.len());
-        for limit in &node.limits {
-            wanted.push(self.one(run, task, limit)?);
-        }
-        wanted.sort_by(|one: &Wanted, other| one.key.cmp(&other.key));
-        Ok(wanted.into())
-    }
-
-    fn one(&self, run: &Run, task: &TaskId, limit: &NodeLimit) -> Result<Wanted, TaskError> {
-        let name = &limit.name;
-        let (scope, bounds, key) = match (&limit.own, self.0.configured.get(name)) {
-            (Some(own), _) => (run.plan().workflow_id().as_str(), own.bounds, own.key.as_ref()),
-            (None, Some(shared)) => ("", shared.bounds, shared.key.as_ref()),
-            (None, None) => {
-                let why = format!("there is no limit `{name}` in the configuration of this engine");
-                return Err(TaskError::new(ErrorKind::Load, why));
-            }
-        };
-        let value = key.map(|key| run.evaluate(task, &format!("limits.{name}.key"), key)).transpose()?;
-        Ok(Wanted { key: key_of(scope, name, value.as_ref()), bounds })
+        self.0.catalog.wanted(run, task, node).map(Into::into)
     }
 
     /// Gets in line. `wake` is called once when [`Ticket::take`] has an answer.
@@ -201,16 +165,5 @@ impl Inner {
             tokio::spawn(keeper::keep(self.clone()));
         }
         self.work.notify_one();
-    }
-}
-
-/// `workflow/name` or, for all workflows, `/name`; with the value of the key.
-fn key_of(scope: &str, name: &str, value: Option<&serde_json::Value>) -> LimitKey {
-    match value.map(ToString::to_string) {
-        None => LimitKey::new(format!("{scope}/{name}")),
-        Some(text) if text.len() > KEY_BYTES_MAX => {
-            LimitKey::new(format!("{scope}/{name}=#{}", ContentHash::of(text.as_bytes())))
-        }
-        Some(text) => LimitKey::new(format!("{scope}/{name}={text}")),
     }
 }

@@ -6,11 +6,13 @@ use std::{
 };
 
 use segue_core::{
+    outcome::{ErrorKind, TaskOutcome},
     ports::{Orchestrator, RunFilter, StartRun},
     status::Status,
 };
 use segue_engine::EngineConfig;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::{Call, World};
 
@@ -82,4 +84,48 @@ fn live_of(held: &[Call]) -> BTreeMap<String, BTreeSet<String>> {
 #[tokio::test(start_paused = true)]
 async fn engines_share_a_storm_and_none_takes_more_than_it_has_room_for() {
     storm().await;
+}
+
+const QUEUED: usize = 10_000;
+const LIVE: usize = 200;
+
+/// Ten thousand runs are queued and a provider answers 429 for a minute. No more runs are live than may be, those that
+/// try again do so spread over time, and everything ends.
+#[tokio::test(start_paused = true)]
+async fn a_minute_of_429_is_weathered() {
+    let mut world = World::in_memory();
+    let config = EngineConfig { claim_every: Some(Duration::from_secs(1)), live_max: LIVE, ..world.config() };
+    let engine = world.engine_with(config).await;
+    let retry = json!({"max_attempts": 100, "initial_interval_seconds": 1, "max_interval_seconds": 30});
+    let nodes = json!([{"id": "a", "task": "test.task", "retry_policy": retry}]);
+    let spec = serde_json::from_value(json!({"id": "w", "nodes": nodes})).unwrap();
+    let hash = engine.deploy_workflow(&spec).await.unwrap();
+    for _ in 0..QUEUED {
+        engine.start_run(hash, StartRun::default()).await.unwrap();
+    }
+    let clears = Instant::now() + Duration::from_secs(60);
+    let (mut retries, mut ended) = (BTreeMap::<u128, usize>::new(), 0);
+    while ended < QUEUED {
+        let call = world.call().await;
+        assert!(engine.state().runs_live <= LIVE, "{} runs are live", engine.state().runs_live);
+        match clears.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => {
+                if call.invocation.context.attempt > 1 {
+                    *retries.entry(left.as_millis() / 100).or_default() += 1;
+                }
+                call.answer(TaskOutcome::failure(ErrorKind::RateLimited, "slow down"));
+            }
+            _ => {
+                call.succeed(json!(1));
+                ended += 1;
+            }
+        }
+    }
+    let most = retries.values().max().copied().unwrap_or_default();
+    assert!(retries.len() > 100 && most <= LIVE / 4, "{most} tried again within 100 ms");
+    let all = |status| RunFilter { statuses: vec![status], ..RunFilter::default() };
+    while !world.store.inner.list_runs(all(Status::Running)).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(world.store.inner.list_runs(all(Status::Succeeded)).await.unwrap().len(), QUEUED);
 }
