@@ -28,7 +28,7 @@ use segue_worker::{
 
 pub(crate) use self::{
     bus::{Bus, open_store_and_bus},
-    stores::{Stores, must_exist, open_or_create_store, open_store, upkeep},
+    stores::{Stores, must_exist, open_or_create_store, open_store, open_store_and_limits, upkeep},
 };
 use self::{pythons::Pythons, stores::open_stores};
 use crate::{

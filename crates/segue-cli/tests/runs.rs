@@ -227,6 +227,30 @@ fn processes_share_a_store() {
     assert!(items.iter().all(|row| row["status"] == "SUCCEEDED"), "{list:#}");
 }
 
+/// One of two may run: the other one says what it waits for, to programs and to people.
+#[test]
+fn a_task_says_which_limit_it_waits_for() {
+    let place = Place::new();
+    let node = |id| {
+        json!({ "id": id, "task": "process.run", "limits": ["site"],
+            "inputs": { "argv": ["sh", "-c", "touch begun; while [ ! -e go ]; do sleep 0.02; done"] } })
+    };
+    let workflow = json!({ "id": "two", "limits": { "site": { "concurrent": 1 } }, "nodes": [node("a"), node("b")] });
+    place.write("two.json", &workflow.to_string());
+    let child = place.spawn(&["run", "two.json", "--json"]);
+    let waits = until("one runs and one waits", || {
+        let shown = place.file("begun").exists().then(|| place.json(&["runs", "show", "@last", "--json"]))?;
+        ["a", "b"].iter().find_map(|id| shown["tasks"][id].get("waits_for").cloned())
+    });
+    assert_eq!(waits, json!([{ "limit": "site", "why": "full", "held": 1, "concurrent": 1 }]));
+    let shown = place.segue(&["runs", "show", "@last"]).stdout;
+    assert!(shown.contains("waits for the limit site: 1 of 1 run"), "{shown}");
+    place.write("go", "");
+    let document = end_of(child).document();
+    assert_eq!(document["status"], "SUCCEEDED");
+    assert!(document["tasks"]["b"].get("waits_for").is_none());
+}
+
 #[test]
 fn init_writes_what_runs_and_never_over_what_is_there() {
     let place = Place::new();

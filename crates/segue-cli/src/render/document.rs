@@ -1,10 +1,10 @@
 //! The document of a run: what `run --json` and `runs show --json` print.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use segue_core::{
     event::{Event, EventKind, ParentLink, SkipReason, Waiting},
-    ids::{ContentHash, RunId, WorkflowId},
+    ids::{ContentHash, RunId, TaskId, WorkflowId},
     outcome::{TaskError, Usage},
     payload::Payload,
     ports::{RunFilter, RunRow, RunStore, StoreError},
@@ -12,10 +12,14 @@ use segue_core::{
     status::Status,
     time::Timestamp,
 };
+use segue_engine::LimitWaiting;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    graph::Address,
+};
 
 /// What a run has come to. The field names and their order are part of the interface.
 #[derive(Debug, Serialize)]
@@ -151,6 +155,33 @@ pub(crate) async fn of_run(store: &dyn RunStore, run: RunId) -> Outcome<RunDocum
         children: children.into_iter().map(child).collect(),
         rerun_of: created.and_then(|created| created.rerun_of),
     })
+}
+
+impl RunDocument {
+    /// Adds `waits_for` to the tasks that limits keep from beginning. Of instances that have not changed yet the node tells
+    /// it.
+    pub(crate) fn add_limit_waits(&mut self, waits: &BTreeMap<TaskId, Vec<LimitWaiting>>) {
+        for (task, limits) in waits {
+            let id =
+                if self.tasks.contains_key(task.as_str()) { task.as_str() } else { Address::of(task.as_str()).node };
+            if let Some(Value::Object(document)) = self.tasks.get_mut(id) {
+                let told = limits.iter().map(limit_document).collect();
+                document.entry("waits_for").or_insert(Value::Array(told));
+            }
+        }
+    }
+}
+
+fn limit_document(waiting: &LimitWaiting) -> Value {
+    let LimitWaiting { limit, why, held, concurrent, opens_in } = waiting;
+    let mut told = json!({ "limit": limit, "why": why, "held": held });
+    if let Some(most) = concurrent {
+        told["concurrent"] = json!(most);
+    }
+    if let Some(left) = opens_in {
+        told["opens_in_seconds"] = json!(left.as_secs_f64());
+    }
+    told
 }
 
 const fn error_of(event: &Event) -> Option<&TaskError> {

@@ -29,6 +29,24 @@ pub(crate) fn what(waiting: &Waiting) -> String {
     }
 }
 
+/// Limits that are not open, as the document of a run tells them: `the limit model: 3 of 3 run`.
+pub(crate) fn limits(limits: &[Value]) -> String {
+    let one = |limit: &Value| {
+        let name = limit["limit"].as_str().unwrap_or_default();
+        let left =
+            || limit["opens_in_seconds"].as_f64().map_or(String::new(), |left| format!(", for {left:.1} s more"));
+        let why = match limit["why"].as_str().unwrap_or_default() {
+            "full" => format!("{} of {} run", limit["held"], limit["concurrent"]),
+            "rate" => format!("its minute is used up{}", left()),
+            "tokens" => format!("its tokens of a minute are used up{}", left()),
+            "paused" => format!("a provider asked to wait{}", left()),
+            _ => "another workflow comes first".to_owned(),
+        };
+        format!("the limit {name}: {why}")
+    };
+    limits.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 /// The command that brings what is waited for, where one can; `run` is named as a command takes it.
 pub(crate) fn command(run: &str, task: &str, waiting: &Waiting) -> Option<String> {
     match waiting {

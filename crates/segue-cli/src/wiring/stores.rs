@@ -48,6 +48,13 @@ pub(crate) async fn open_store(settings: &Settings) -> Outcome<Arc<dyn RunStore>
     open_or_create_store(settings).await
 }
 
+/// As [`open_store`], with the limits that it keeps.
+pub(crate) async fn open_store_and_limits(settings: &Settings) -> Outcome<(Arc<dyn RunStore>, Arc<dyn LimitStore>)> {
+    must_exist(settings)?;
+    let stores = open_stores(settings).await?;
+    Ok((stores.runs, stores.limits))
+}
+
 /// As [`open_or_create_store`], with all that it keeps.
 pub(super) async fn open_stores(settings: &Settings) -> Outcome<Stores> {
     Ok(match &settings.store {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use segue_core::{event::Envelope, status::Status};
+use segue_engine::limit_waits;
 use serde_json::Value;
 
 use crate::{
@@ -29,9 +30,16 @@ const OUTPUT_CHARS_MAX: usize = 100;
 const PARTS_MAX: usize = 6;
 
 pub(super) async fn show(args: ShowArgs, settings: Settings) -> Outcome {
-    let store = wiring::open_store(&settings).await?;
+    let (store, limits) = wiring::open_store_and_limits(&settings).await?;
     let run = run_ref::resolve(&*store, &args.run.run).await?;
-    let document = document::of_run(&*store, run).await?;
+    let mut document = document::of_run(&*store, run).await?;
+    if !document.status.is_terminal() {
+        // What cannot be told now is no reason to tell nothing.
+        match limit_waits(&*store, &*limits, &settings.limits.specs(), run).await {
+            Ok(waits) => document.add_limit_waits(&waits),
+            Err(error) => tracing::debug!(run_id = %run, %error, "what tasks wait for cannot be told"),
+        }
+    }
     if args.json {
         terminal::print(as_json(&document));
         return Ok(Exit::Ok);
@@ -212,9 +220,10 @@ fn remark(task: &Value, with_output: bool) -> String {
             let part = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
             format!("{}: {}", part("kind"), part("message"))
         }
-        (_, Value::Null) => match serde_json::from_value(task["waiting"].clone()) {
-            Ok(waiting) => format!("waits for {}", waits::what(&waiting)),
-            Err(_) => task["reason"]["message"].as_str().unwrap_or_default().to_owned(),
+        (_, Value::Null) => match (serde_json::from_value(task["waiting"].clone()), task["waits_for"].as_array()) {
+            (Ok(waiting), _) => format!("waits for {}", waits::what(&waiting)),
+            (Err(_), Some(limits)) => format!("waits for {}", waits::limits(limits)),
+            (Err(_), None) => task["reason"]["message"].as_str().unwrap_or_default().to_owned(),
         },
         _ if !with_output => String::new(),
         (_, Value::String(text)) => text.clone(),
