@@ -8,7 +8,7 @@
 //! * [`inputs`]: values for their params. [`run_ref`]: names of runs.
 //! * [`live`]: following a run. [`graph`]: pictures of workflows. [`render`]: how things look.
 //! * [`chaos`]: what happens in the processes that `segue chaos` kills.
-//! * [`terminal`]: the two output streams. [`logs`]: log lines. [`exit`]: exit codes.
+//! * [`runtime`]: the threads. [`terminal`]: the two output streams. [`logs`]: log lines. [`exit`]: exit codes.
 
 mod answers;
 mod args;
@@ -28,6 +28,7 @@ mod mutants;
 mod rehearsing;
 mod render;
 mod run_ref;
+mod runtime;
 mod signals;
 mod subject;
 mod terminal;

@@ -5,8 +5,8 @@
 //! which of its runs are still its own.
 
 use std::{
-    fs,
-    sync::{Arc, Mutex},
+    fs, io,
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use segue_core::ports::{EngineRecord, OwnerProof, StoreError};
@@ -94,34 +94,55 @@ async fn renew(shared: &Arc<Shared>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Proof of this process's life, for others on this machine.
+/// Proof of this process's life, for others on this machine. One that cannot be had now (no file can be opened) proves
+/// nothing: then the end of the lease alone says that the engine is gone.
 pub fn own_proof() -> OwnerProof {
     let pid = std::process::id();
-    let started_ticks = process_start(pid).unwrap_or(0);
-    OwnerProof { boot_id: machine(), pid, started_ticks }
-}
-
-/// The machine's boot and the pid namespace: only within one of these does a pid name one process.
-fn machine() -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let pids = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{} {}", boot.trim(), pids.display())
-}
-
-/// The start time of a living process in clock ticks since boot. A zombie is not alive.
-fn process_start(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything; what follows the last one is separated by spaces.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    match fields.next()? {
-        "Z" | "X" => None,
-        _ => fields.nth(18)?.parse().ok(),
+    match (machine(), process_start(pid)) {
+        (Ok(boot_id), Ok(Some(started_ticks))) => OwnerProof { boot_id: boot_id.to_owned(), pid, started_ticks },
+        _ => OwnerProof { boot_id: String::new(), pid, started_ticks: 0 },
     }
 }
 
-/// Is this engine provably gone? Only of one on this machine, since its last boot, can that be said.
+/// The machine's boot and the pid namespace: only within one of these does a pid name one process.
+fn machine() -> io::Result<&'static str> {
+    static MACHINE: OnceLock<String> = OnceLock::new();
+    if let Some(known) = MACHINE.get() {
+        return Ok(known);
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let pids = fs::read_link("/proc/self/ns/pid")?;
+    Ok(MACHINE.get_or_init(|| format!("{} {}", boot.trim(), pids.display())))
+}
+
+/// The start time of a process in clock ticks since boot; `None` if there is none of this number that lives (a zombie does
+/// not). An error: that cannot be told now.
+fn process_start(pid: u32) -> io::Result<Option<u64>> {
+    /// It ended while it was looked at.
+    const ESRCH: i32 = 3;
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => start_of(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// From a line of `/proc/PID/stat`; `None` if it is none.
+fn start_of(stat: &str) -> Option<Option<u64>> {
+    // The name in parentheses may hold anything; what follows the last one is separated by spaces.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    match fields.next()? {
+        "Z" | "X" => Some(None),
+        _ => fields.nth(18)?.parse().ok().map(Some),
+    }
+}
+
+/// Is this engine provably gone? Only of one on this machine, since its last boot, can that be said; and not while this
+/// process cannot look.
 pub(crate) fn is_gone(engine: &EngineRecord) -> bool {
-    engine.proof.boot_id == machine() && process_start(engine.proof.pid) != Some(engine.proof.started_ticks)
+    let proof = &engine.proof;
+    let is_here = !proof.boot_id.is_empty() && machine().is_ok_and(|machine| machine == proof.boot_id);
+    is_here && process_start(proof.pid).is_ok_and(|started| started != Some(proof.started_ticks))
 }
 
 #[cfg(test)]
@@ -142,6 +163,15 @@ mod tests {
         assert!(is_gone(&engine(OwnerProof { started_ticks: own.started_ticks + 1, ..own.clone() })), "pid used again");
         assert!(is_gone(&engine(OwnerProof { pid: u32::MAX, ..own.clone() })));
         assert!(!is_gone(&engine(OwnerProof { boot_id: "elsewhere".into(), pid: u32::MAX, started_ticks: 1 })));
+        let unknown = OwnerProof { boot_id: String::new(), pid: u32::MAX, started_ticks: 0 };
+        assert!(!is_gone(&engine(unknown)), "it could not look at itself");
+    }
+
+    #[test]
+    fn what_is_no_line_of_a_process_says_nothing() {
+        assert_eq!(start_of("7 (a) b) Z 1 2"), Some(None));
+        assert_eq!(start_of("7 (a) S 1 2"), None);
+        assert_eq!(start_of(""), None);
     }
 
     #[test]
@@ -149,10 +179,10 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().expect("`true` exists");
         let pid = child.id();
         // It is a zombie from its exit to our wait; before that, it lives.
-        while process_start(pid).is_some() {
+        while process_start(pid).expect("it can be looked at").is_some() {
             std::thread::yield_now();
         }
         child.wait().expect("our own child");
-        assert_eq!(process_start(pid), None);
+        assert!(process_start(pid).is_ok_and(|started| started.is_none()));
     }
 }

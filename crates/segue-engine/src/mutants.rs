@@ -57,10 +57,12 @@ mod planting {
         ForgetsTheRoom,
         /// Tasks that may be what kills engines run side by side.
         RunsSuspectsTogether,
+        /// A slot of a limit is never given back.
+        LeaksSlots,
     }
 
     impl Mutant {
-        /// All of them.
+        /// Those that the chaos of this crate finds.
         pub const ALL: &[Self] = &[
             Self::AcksBeforeCommit,
             Self::DispatchesBeforeCommit,
@@ -78,6 +80,9 @@ mod planting {
         ];
     }
 
+    /// Those that the fault harness finds in the whole program.
+    const OF_PROGRAM: &[Mutant] = &[Mutant::LeaksSlots];
+
     /// Plants a bug in the engines that this thread runs, or takes it away.
     pub fn plant(mutant: Option<Mutant>) {
         PLANTED.set(mutant);
@@ -85,7 +90,8 @@ mod planting {
 
     /// Plants the bug of this name in all engines of this process, for good. `false` if there is none of this name.
     pub fn plant_everywhere(name: &str) -> bool {
-        let named = Mutant::ALL.iter().find(|mutant| format!("{mutant:?}") == name);
+        let mut known = Mutant::ALL.iter().chain(OF_PROGRAM);
+        let named = known.find(|mutant| format!("{mutant:?}") == name);
         named.is_some_and(|mutant| EVERYWHERE.set(*mutant).is_ok())
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -133,9 +134,13 @@ impl Shared {
             dead.iter().filter(|engine| swept.insert((*engine).clone())).count() > 0
         };
         if is_new {
-            let sweep = sweep.clone();
-            // A panic in it is logged by the runtime's hook; the runs are taken over all the same.
-            let _ = tokio::task::spawn_blocking(move || sweep()).await;
+            let there = sweep.clone();
+            // The runtime panics where the system refuses it a thread: then it is done here.
+            match catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(move || there()))) {
+                // A panic in it is logged by the runtime's hook; the runs are taken over all the same.
+                Ok(swept) => drop(swept.await),
+                Err(_) => sweep(),
+            }
         }
     }
 

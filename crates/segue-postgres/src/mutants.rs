@@ -20,6 +20,19 @@ pub struct Mutant {
     pub to: &'static str,
 }
 
+/// Those that the fault harness plants in the whole program.
+const OF_PROGRAM: [Mutant; 1] = [Mutant {
+    name: "ClaimsFromTheLiving",
+    from: "engine_id = owner AND lease_until > clock_timestamp()",
+    to: "engine_id = owner AND lease_until < clock_timestamp()",
+}];
+
+/// Plants the bug of this name in all stores of this process. `false` if there is none of this name.
+pub fn plant_everywhere(name: &str) -> bool {
+    let named = OF_PROGRAM.into_iter().find(|mutant| mutant.name == name);
+    named.map(|mutant| plant(Some(mutant))).is_some()
+}
+
 static PLANTED: Mutex<Option<Mutant>> = Mutex::new(None);
 static APPLIED: AtomicU64 = AtomicU64::new(0);
 

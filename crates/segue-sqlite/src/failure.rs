@@ -1,7 +1,11 @@
 //! What SQLite's errors mean to the caller: come back later, make room, or stop.
 
-use std::path::Path;
+use std::{io, path::Path};
 
+use nix::{
+    errno::Errno,
+    unistd::{AccessFlags, access},
+};
 use rusqlite::{Error, ErrorCode, ffi};
 use segue_core::{ports::StoreError, seal::Damage};
 
@@ -60,6 +64,9 @@ pub(crate) fn explain(error: &Error, path: &Path) -> StoreError {
         ErrorCode::ReadOnly => StoreError::Broken(format!(
             "{file} is read-only; allow this user to write the file and its folder, or choose another with --store"
         )),
+        ErrorCode::CannotOpen | ErrorCode::PermissionDenied if may_be_opened(path) => StoreError::Unavailable(format!(
+            "{file} could not be opened a moment ago, for want of file descriptors perhaps; try again"
+        )),
         ErrorCode::CannotOpen | ErrorCode::PermissionDenied => StoreError::Broken(format!(
             "{file} cannot be opened; allow this user to read and write the file and its folder, or choose another with --store"
         )),
@@ -74,6 +81,37 @@ pub(crate) fn explain(error: &Error, path: &Path) -> StoreError {
             detail.extended_code
         )),
         _ => StoreError::Broken(format!("SQLite failed on {file}: {error}, code {}", detail.extended_code)),
+    }
+}
+
+/// Is nothing in the way of this user? SQLite does not say why it could not open a file. It is not opened here: closing it
+/// would give up the locks that this process holds on it.
+fn may_be_opened(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let beside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        access(name.as_os_str(), AccessFlags::R_OK | AccessFlags::W_OK)
+    };
+    beside("").is_ok()
+        && access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+        && ["-wal", "-shm"].iter().all(|suffix| matches!(beside(suffix), Ok(()) | Err(Errno::ENOENT)))
+}
+
+/// Why the file or its folder could not be made.
+pub(crate) fn explain_creation(error: &io::Error, path: &Path) -> StoreError {
+    let file = path.display();
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => {
+            StoreError::Unavailable(format!("{file} cannot be created now: {error}; try again"))
+        }
+        Some(Errno::ENOSPC | Errno::EDQUOT) => {
+            StoreError::Full(format!("{file} cannot be created: {error}; make room on its disk"))
+        }
+        Some(Errno::EIO) => StoreError::Broken(format!("{file} cannot be created: {error}; check the disk")),
+        _ => StoreError::Broken(format!(
+            "{file} cannot be created: {error}; allow this user to write there, or choose another place with --store"
+        )),
     }
 }
 
@@ -109,5 +147,19 @@ mod tests {
         for broken in [ffi::SQLITE_READONLY, ffi::SQLITE_CANTOPEN] {
             assert!(matches!(explain(&failure(broken), path), StoreError::Broken(text) if text.contains("x.db")));
         }
+    }
+
+    #[test]
+    fn what_nobody_forbids_can_be_opened_later() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("y.db");
+        let cannot = failure(ffi::SQLITE_CANTOPEN);
+        assert!(matches!(explain(&cannot, &path), StoreError::Broken(_)), "it is not there");
+        std::fs::write(&path, "").expect("a file");
+        assert!(matches!(explain(&cannot, &path), StoreError::Unavailable(_)));
+        let why = |errno: Errno| explain_creation(&errno.into(), &path);
+        assert!(matches!(why(Errno::EMFILE), StoreError::Unavailable(_)));
+        assert!(matches!(why(Errno::ENOSPC), StoreError::Full(_)));
+        assert!(matches!(why(Errno::EACCES), StoreError::Broken(text) if text.contains("allow this user")));
     }
 }

@@ -33,11 +33,14 @@ mod planting {
         StateApartFromEvents,
         /// A commit that failed is answered as if it had not.
         IgnoresFailedCommits,
+        /// Leases are measured by a clock that can be set.
+        LeasesByTheWall,
     }
 
     impl Mutant {
         /// All of them.
-        pub const ALL: &[Self] = &[Self::AnswersBeforeCommit, Self::StateApartFromEvents, Self::IgnoresFailedCommits];
+        pub const ALL: &[Self] =
+            &[Self::AnswersBeforeCommit, Self::StateApartFromEvents, Self::IgnoresFailedCommits, Self::LeasesByTheWall];
     }
 
     /// Plants the bug of this name in all stores of this process, for good. `false` if there is none of this name.

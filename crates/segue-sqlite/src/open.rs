@@ -11,8 +11,8 @@ use rusqlite::{Connection, OpenFlags};
 use segue_core::ports::StoreError;
 
 use crate::{
-    checkpoint,
-    failure::Failure,
+    boot, checkpoint,
+    failure::{self, Failure},
     options::{SqliteOptions, Synchronous},
     schema,
 };
@@ -28,12 +28,8 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
             rusqlite::version()
         )));
     }
-    create_file(path).map_err(|error| {
-        StoreError::Broken(format!(
-            "{} cannot be created: {error}; allow this user to write there, or choose another place with --store",
-            path.display()
-        ))
-    })?;
+    boot::find()?;
+    create_file(path).map_err(|error| failure::explain_creation(&error, path))?;
     prepare_writer(path, options).map_err(|failure| failure.explain(path))
 }
 
@@ -92,6 +88,7 @@ fn prepare_writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, b
 
 /// A connection that reads.
 pub(crate) fn reader(path: &Path, options: &SqliteOptions) -> Result<Connection, Failure> {
+    boot::find()?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(options.busy_timeout)?;
     db.pragma_update(None, "trusted_schema", false)?;

@@ -27,8 +27,8 @@ use crate::{
     args::{Cli, ConfigCommand, Top},
     config::{Settings, load},
     exit::Exit,
-    failure::{Failure, Outcome},
-    logs,
+    failure::Outcome,
+    logs, runtime,
 };
 
 /// What a command that leaves at once may still take.
@@ -76,8 +76,7 @@ pub(crate) fn dispatch(cli: Cli) -> Outcome {
 
 /// Runs a command that waits for things.
 fn in_runtime(command: impl Future<Output = Outcome>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::internal(format!("no threads to work with: {error}")))?;
+    let runtime = runtime::start()?;
     let outcome = runtime.block_on(command);
     // Attempts that still run are dropped, which kills their processes; nothing may hold this process for long.
     runtime.shutdown_timeout(LAST_MOMENT);

@@ -21,6 +21,7 @@ use super::{
     roots::Root,
     table,
 };
+use crate::off_thread::off_thread;
 
 /// A process to start. Its environment is what is given here and the mark, nothing else.
 #[derive(Debug, Clone)]
@@ -199,7 +200,8 @@ impl Drop for Contained {
         let (family, root) = (self.family.clone(), self.root.take());
         let sweeper = std::thread::Builder::new().name("segue-sweep".to_owned());
         if let Err(error) = sweeper.spawn(move || (family.end(), root)) {
-            tracing::error!(%error, pid = self.family.root, "cannot end the processes of a dropped attempt");
+            tracing::warn!(%error, pid = self.family.root, "no thread to end a dropped attempt; it is ended here");
+            self.family.end();
         }
     }
 }
@@ -229,7 +231,5 @@ impl InnerMark {
 }
 
 pub(crate) async fn end_off_thread(family: Family) -> usize {
-    let again = family.clone();
-    // The runtime refuses when it shuts down; then it is done here.
-    tokio::task::spawn_blocking(move || family.end()).await.unwrap_or_else(|_| again.end())
+    off_thread(move || family.end()).await.unwrap_or_default()
 }

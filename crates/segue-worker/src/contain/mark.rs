@@ -72,7 +72,10 @@ fn engine_is_dead(environment: &[u8]) -> bool {
     let parts: Vec<&str> = marks(environment).last().unwrap_or_default().split(':').collect();
     let [space, pid, started, _] = parts[..] else { return false };
     let (Ok(pid), Ok(started)) = (pid.parse(), started.parse::<u64>()) else { return false };
-    space == namespace() && table::row(pid).is_none_or(|engine| engine.identity.started != started || engine.is_over())
+    // Of an engine that cannot be looked at, or could not look at itself, that cannot be told.
+    let Ok(engine) = table::look(pid) else { return false };
+    let is_another = |engine: &table::Row| started != 0 && engine.identity.started != started;
+    space == namespace() && engine.is_none_or(|engine| is_another(&engine) || engine.is_over())
 }
 
 /// The number of our PID namespace.
@@ -94,6 +97,8 @@ mod tests {
         assert!(!engine_is_dead(own.as_bytes()));
         let reused = format!("{MARK_VARIABLE}={}:{}:1:x-0\0", namespace(), process::id());
         assert!(engine_is_dead(reused.as_bytes()), "the number is in use, but by another process");
+        let unknown = format!("{MARK_VARIABLE}={}:{}:0:x-0\0", namespace(), process::id());
+        assert!(!engine_is_dead(unknown.as_bytes()), "it could not tell when it had started");
         let elsewhere = format!("{MARK_VARIABLE}=1{}:{}:1:x-0\0", namespace(), process::id());
         assert!(!engine_is_dead(elsewhere.as_bytes()), "a container's engine is none of ours");
         assert!(!engine_is_dead(b"A=1\0"));

@@ -1,16 +1,18 @@
 //! The process table, as `/proc` shows it.
 
 use std::{
-    fs,
+    fs, io,
     str::FromStr,
     thread,
     time::{Duration, Instant},
 };
 
-use nix::unistd::Pid;
+use nix::{errno::Errno, unistd::Pid};
 
 /// How long a process may be between two programs before it is taken to have no environment.
 const EXEC_MAX: Duration = Duration::from_secs(2);
+/// How long the table is waited for where there is no file descriptor or memory left to read it with.
+const SHORTAGE_MAX: Duration = Duration::from_millis(50);
 /// Readings of the list of children before it is given up as too restless.
 const READINGS_MAX: usize = 8;
 
@@ -57,14 +59,43 @@ impl Row {
 
 /// All processes that can be seen.
 pub(super) fn all() -> Vec<Row> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = patiently(|| fs::read_dir("/proc")) else { return Vec::new() };
     entries.filter_map(|entry| row(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// One process, if there is one with this number.
+/// One process, if there is one with this number, and if that can be seen.
 pub(super) fn row(pid: i32) -> Option<Row> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse(pid, &String::from_utf8_lossy(&stat))
+    look(pid).ok().flatten()
+}
+
+/// One process; `None` if there is none with this number. An error: that cannot be told.
+pub(super) fn look(pid: i32) -> io::Result<Option<Row>> {
+    match read(&format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok(parse(pid, &String::from_utf8_lossy(&stat))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || is(&error, &[Errno::ESRCH]) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    patiently(|| fs::read(path))
+}
+
+/// What cannot be read for want of a file descriptor says nothing about who is there: waits for others to close one.
+fn patiently<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let give_up = Instant::now() + SHORTAGE_MAX;
+    loop {
+        match read() {
+            Err(error) if is(&error, &[Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM]) && Instant::now() < give_up => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is(error: &io::Error, what: &[Errno]) -> bool {
+    error.raw_os_error().is_some_and(|code| what.contains(&Errno::from_raw(code)))
 }
 
 /// The program's name stands in brackets and may hold anything, so the fields are counted from the last bracket.
@@ -96,7 +127,7 @@ pub(super) fn environment(pid: i32) -> Option<Vec<u8>> {
     let path = format!("/proc/{pid}/environ");
     // The second time: it had just become another program between the two looks.
     for _ in 0..2 {
-        let Ok(environment) = fs::read(&path) else { break };
+        let Ok(environment) = read(&path) else { break };
         if !environment.is_empty() {
             return Some(environment);
         }
@@ -124,7 +155,7 @@ pub(super) fn settled_environment(pid: i32) -> Vec<u8> {
 /// Where in its memory the environment starts and ends; `None` without memory. The new program's memory is there
 /// before the environment is written to it: until then both are zero.
 fn environment_addresses(pid: i32) -> Option<(u64, u64)> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = read(&format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     let fields = fields(&stat)?;
     let memory_bytes: u64 = field(&fields, 20)?;
@@ -150,7 +181,8 @@ pub(super) fn adopted_or_of_main_thread() -> Option<Vec<i32>> {
 
 /// The children of a process's main thread; where they change, one may be missing.
 pub(super) fn children(pid: i32) -> Option<Vec<i32>> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let list = read(&format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let list = String::from_utf8_lossy(&list);
     Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
@@ -175,6 +207,24 @@ mod tests {
         assert!(!row.is_over() && !row.is_ending());
         assert_eq!((row.parent, row.group, row.session), (7, 42, 41));
         assert_eq!(row.identity, Identity { pid: 42, started: 987_654 });
+    }
+
+    #[test]
+    fn a_shortage_says_nothing_about_who_is_there() {
+        let mut left = 3;
+        let read = patiently(|| {
+            left -= 1;
+            if left > 0 { Err(Errno::EMFILE.into()) } else { Ok("read") }
+        });
+        assert_eq!((read.ok(), left), (Some("read"), 0));
+        let mut asked = 0;
+        let gone = patiently(|| -> io::Result<()> {
+            asked += 1;
+            Err(Errno::ENOENT.into())
+        });
+        assert!(gone.is_err() && asked == 1, "who is not there is not waited for");
+        assert!(look(Pid::this().as_raw()).is_ok_and(|row| row.is_some()));
+        assert!(look(i32::MAX).is_ok_and(|row| row.is_none()));
     }
 
     #[test]

@@ -21,7 +21,10 @@ use super::{
     BuildProgress, EnvironmentError, OnProgress, files,
     interpreter::{self, Interpreter},
 };
-use crate::contain::{Launch, LogFlow, Tail, forward_lines};
+use crate::{
+    contain::{Launch, LogFlow, Tail, forward_lines},
+    off_thread::off_thread,
+};
 
 /// A framework for which Segue can make an environment.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +118,7 @@ pub(super) async fn make(
     });
     let old = venv.clone();
     // What an interrupted attempt has left; may be many files.
-    let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(old)).await;
+    off_thread(move || fs::remove_dir_all(old)).await;
     let step = Step { on_progress: &on_progress, total: framework.package_count() };
     step.run(
         "making the virtual environment",

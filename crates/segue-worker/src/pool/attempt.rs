@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     contain::end_off_thread,
+    off_thread::off_thread,
     protocol::{FromAttempt, Mode, Opening, Spawn, Start, ToAttempt},
 };
 
@@ -118,7 +119,7 @@ pub(super) async fn run(
     drop(attempt);
     if belongings.is_some() {
         // Removes what may be many files.
-        let _ = tokio::task::spawn_blocking(move || drop(belongings)).await;
+        off_thread(move || drop(belongings)).await;
     }
     Ok(outcome)
 }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     contain::{Contained, LogFlow, Tail, forward_lines, resident_bytes},
+    off_thread::off_thread,
     protocol::{FromZygote, Mode, Opening, ToZygote, ZygoteOpening},
 };
 
@@ -98,7 +99,7 @@ impl Supervisor {
         }
         if let Some(folder) = self.folder.take() {
             // Removes what may be many files.
-            let _ = tokio::task::spawn_blocking(move || drop(folder)).await;
+            off_thread(move || drop(folder)).await;
         }
         self.zygote.is_over_now(end);
     }

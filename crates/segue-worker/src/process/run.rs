@@ -2,6 +2,7 @@
 
 use std::io;
 
+use nix::errno::Errno;
 use segue_core::{
     outcome::{ErrorKind, TaskError, TaskOutcome, Usage},
     payload::Payload,
@@ -150,10 +151,15 @@ fn load_error(error: &LaunchError) -> TaskError {
         LaunchError::NoFolder(_) | LaunchError::Arguments { .. } => ErrorKind::InvalidInput,
     };
     let mut failure = TaskError::new(kind, error.to_string());
-    // Somebody is still writing the program's file (or has just forked with it open): over in a moment.
-    failure.retryable |=
-        matches!(error, LaunchError::Program { source, .. } if source.kind() == io::ErrorKind::ExecutableFileBusy);
+    failure.retryable |= matches!(error, LaunchError::Program { source, .. } if is_over_in_a_moment(source));
     failure
+}
+
+/// Somebody is still writing the program's file (or has just forked with it open); or the system has no file descriptor,
+/// process or memory to give, and has again when others give theirs back.
+fn is_over_in_a_moment(refused: &io::Error) -> bool {
+    const OVER: [Errno; 5] = [Errno::ETXTBSY, Errno::EMFILE, Errno::ENFILE, Errno::EAGAIN, Errno::ENOMEM];
+    refused.raw_os_error().is_some_and(|code| OVER.contains(&Errno::from_raw(code)))
 }
 
 fn failed(error: TaskError) -> TaskOutcome {
@@ -162,18 +168,18 @@ fn failed(error: TaskError) -> TaskOutcome {
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
-
     use super::*;
 
     #[test]
-    fn only_a_program_that_is_being_written_is_worth_another_try() {
+    fn only_what_is_over_in_a_moment_is_worth_another_try() {
         let refused = |errno: Errno| {
             let source = io::Error::from_raw_os_error(errno as i32);
             load_error(&LaunchError::Program { program: "step.sh".to_owned(), source })
         };
-        let busy = refused(Errno::ETXTBSY);
-        assert!(busy.kind == ErrorKind::Load && busy.retryable, "{busy:?}");
+        for errno in [Errno::ETXTBSY, Errno::EMFILE, Errno::ENFILE, Errno::EAGAIN, Errno::ENOMEM] {
+            let error = refused(errno);
+            assert!(error.kind == ErrorKind::Load && error.retryable, "{error:?}");
+        }
         for errno in [Errno::ENOENT, Errno::EACCES, Errno::ENOEXEC] {
             let error = refused(errno);
             assert!(error.kind == ErrorKind::Load && !error.retryable, "{error:?}");
