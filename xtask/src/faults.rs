@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// How many times the program is killed, or has a call fail, in each harness
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     kills: usize,
+    /// How many seconds a database server is down
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    away: u64,
     /// Only tests whose name holds this text: sqlite, postgres, clock, …
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -29,6 +32,7 @@ pub(crate) fn carry_out(house: &House, arguments: &Arguments) -> Result<ExitCode
     tests.args(HARNESSES.iter().flat_map(|name| ["--test", name]));
     tests.arg("--").args(&arguments.only).args(["--nocapture", "--test-threads", "1"]);
     tests.env("SEGUE_BIN", house.target.join("release/segue")).env("SEGUE_FAULTS_HITS", arguments.kills.to_string());
+    tests.env("SEGUE_FAULTS_AWAY_SECONDS", arguments.away.to_string());
     let services = Services::start(house)?;
     services.hand_to(&mut tests);
     Ok(if run(&mut tests).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

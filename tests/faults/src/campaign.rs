@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{points::Point, program};
+use crate::{
+    points::{Groups, Point},
+    program,
+};
 
 /// How much is to be done.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +39,13 @@ pub struct Report {
     pub problems: Vec<String>,
     /// How long all of it took.
     pub took: Duration,
+    /// The order of the points.
+    pub seed: u64,
 }
+
+/// So much of a problem, and so many of them, are shown where there is little room.
+const SHOWN_BYTES: usize = 700;
+const SHOWN: usize = 8;
 
 impl Report {
     /// How many times something went wrong.
@@ -47,26 +56,38 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, hits) in &self.hits {
-            writeln!(f, "  {hits:>5}  {what}")?;
-        }
         let (total, points, missed, problems) = (self.total(), self.points, self.missed, self.problems.len());
-        let seconds = self.took.as_secs_f64();
-        write!(f, "{total} hits of {points} points ({missed} missed), {problems} problems, {seconds:.1} s")?;
-        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        let (seconds, seed) = (self.took.as_secs_f64(), self.seed);
+        writeln!(
+            f,
+            "{problems} problems in {total} hits of {points} points ({missed} missed), {seconds:.1} s, SEGUE_SEED={seed}"
+        )?;
+        // First what is broken, in few lines: the end of a log may be cut off.
+        for problem in self.problems.iter().take(SHOWN) {
+            writeln!(f, "  {}", cut(problem))?;
+        }
+        if problems > SHOWN {
+            writeln!(f, "  … and {} more", problems - SHOWN)?;
+        }
+        self.hits.iter().try_for_each(|(what, hits)| writeln!(f, "  {hits:>5}  {what}"))
     }
+}
+
+fn cut(text: &str) -> String {
+    let end = (0..=SHOWN_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
 }
 
 /// Lets it go wrong at a point, with a planted bug or none. Did it come to that, and what is broken?
 pub type Try<'a> = &'a (dyn Fn(&Point<'_>, Option<&str>) -> (bool, Vec<String>) + Sync);
 
 /// Carries out what is planned. `groups`: points of one kind each, from which it takes in turn.
-pub fn carry_out(groups: Vec<Vec<Point<'_>>>, plan: &Plan, attempt: Try<'_>) -> Report {
+pub fn carry_out(groups: Groups<'_>, plan: &Plan, attempt: Try<'_>) -> Report {
     program::need("strace", "strace");
     let started = Instant::now();
     let points = groups.iter().map(Vec::len).sum();
     let queue = Mutex::new(in_turn(groups, plan).into_iter());
-    let report = Mutex::new(Report { points, ..Report::default() });
+    let report = Mutex::new(Report { points, seed: plan.seed, ..Report::default() });
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -79,7 +100,12 @@ pub fn carry_out(groups: Vec<Vec<Point<'_>>>, plan: &Plan, attempt: Try<'_>) -> 
                         true => *report.hits.entry(point.group()).or_default() += 1,
                         false => report.missed += 1,
                     }
-                    report.problems.extend(problems.into_iter().map(|problem| format!("{point}: {problem}")));
+                    for problem in problems {
+                        let problem = format!("{point}: {problem}");
+                        // At once: whoever waits sees it.
+                        println!("PROBLEM {}", cut(&problem));
+                        report.problems.push(problem);
+                    }
                 }
             });
         }
@@ -89,7 +115,8 @@ pub fn carry_out(groups: Vec<Vec<Point<'_>>>, plan: &Plan, attempt: Try<'_>) -> 
     report
 }
 
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
@@ -103,7 +130,7 @@ fn next<'a>(queue: &Mutex<impl Iterator<Item = Point<'a>>>, report: &Mutex<Repor
 }
 
 /// One of each group after the other, each group's in an order of chance; again and again until there are enough.
-fn in_turn<'a>(mut groups: Vec<Vec<Point<'a>>>, plan: &Plan) -> Vec<Point<'a>> {
+fn in_turn<'a>(mut groups: Groups<'a>, plan: &Plan) -> Vec<Point<'a>> {
     let mut random = fastrand::Rng::with_seed(plan.seed);
     groups.iter_mut().for_each(|group| random.shuffle(group));
     random.shuffle(&mut groups);

@@ -22,6 +22,9 @@ pub struct Case<'a> {
 pub fn carry_out(point: &Point<'_>, mutant: Option<&str>) -> (bool, Vec<String>) {
     let case = Case::new(point, mutant);
     let mut judge = Judge::new(point.workload);
+    if matches!(point.fault, Fault::Fail { .. }) {
+        judge.expect_failing_calls();
+    }
     let ended = case.disturbed(&point.injection(), &mut judge);
     let is_hit = match point.fault {
         Fault::Kill => ended.was_killed(),
@@ -156,9 +159,9 @@ impl<'a> Case<'a> {
     /// After a call that failed: success only if it is one, else a reason.
     fn tells_the_truth(&self, ended: &Ended, judge: &mut Judge<'_>) {
         let (code, said) = (ended.code(), ended.stderr.trim());
-        // A runtime that gets no thread at its start has no other way to say so.
-        let has_no_thread = said.contains("can't spawn");
-        if !has_no_thread && (said.contains("panicked") || code == 101 || code >= 1000) {
+        // A runtime that gets no thread has no other way to say so; the program is to go on, or to end as usual.
+        let has_panicked = said.contains("panicked") && !said.contains("can't spawn");
+        if has_panicked || code == 101 || code >= 1000 {
             judge.complain(format!("it broke down with {code}: {said}"));
         }
         let has_answered = !ended.documents().is_empty() || self.point.phase == Phase::Recovery;

@@ -7,6 +7,9 @@ use std::{
 
 use segue_core::{
     event::{Event, EventKind},
+    ids::EngineId,
+    outcome::Loss,
+    ports::EngineRecord,
     run::Run,
     status::Status,
 };
@@ -28,6 +31,10 @@ pub struct Judge<'a> {
     shaken: BTreeMap<String, u32>,
     /// Engines that died, of whom it is not known what they had in flight.
     deaths: u32,
+    /// Engines that may have died. Their slots are free, although they are there until somebody asks for one.
+    gone: BTreeSet<EngineId>,
+    /// Calls of the program fail: attempts may fail by that, and say so in the log.
+    calls_fail: bool,
     may_fail: bool,
     problems: Vec<String>,
 }
@@ -35,8 +42,27 @@ pub struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// Of a run that has not begun.
     pub fn new(workload: &'a Workload) -> Self {
-        let (before, shaken) = (None, BTreeMap::new());
-        Self { workload, before, acknowledged: Vec::new(), shaken, deaths: 0, may_fail: false, problems: Vec::new() }
+        Self {
+            workload,
+            before: None,
+            acknowledged: Vec::new(),
+            shaken: BTreeMap::new(),
+            deaths: 0,
+            gone: BTreeSet::new(),
+            calls_fail: false,
+            may_fail: false,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Calls of the program fail.
+    pub const fn expect_failing_calls(&mut self) {
+        self.calls_fail = true;
+    }
+
+    /// These engines were there before, and have gone.
+    pub fn forget(&mut self, engines: &[EngineRecord]) {
+        self.gone.extend(engines.iter().map(|engine| engine.engine_id.clone()));
     }
 
     /// The run may also have failed: that was said when it did.
@@ -82,13 +108,26 @@ impl<'a> Judge<'a> {
             for (task, _) in in_flight(&run.events) {
                 *self.shaken.entry(task).or_default() += 1;
             }
+            // The failing call may have met a task, and whoever waited could not be told.
+            let names_call = run.row.error.as_ref().is_some_and(|error| error.message.contains("os error"));
+            self.may_fail |= self.calls_fail && run.row.status == Status::Failed && names_call;
         }
+        self.forget(&snapshot.engines);
         self.before = Some((snapshot, effects));
     }
 
-    /// One engine died, and another goes on: `effects` were looked at before the store, `effects_after` after it.
-    pub fn survived(&mut self, effects: &Effects, store: Result<Snapshot, String>, effects_after: Effects) {
-        let Some(snapshot) = self.look(effects, store) else { return };
+    /// One engine died, and another (the process `heir`) goes on: `effects` were looked at before the store,
+    /// `effects_after` after it.
+    pub fn survived(
+        &mut self,
+        effects: &Effects,
+        store: Result<Snapshot, String>,
+        effects_after: Effects,
+        heir: Option<u32>,
+    ) {
+        let Some(mut snapshot) = self.look(effects, store) else { return };
+        snapshot.engines.retain(|engine| Some(engine.proof.pid) != heir);
+        self.forget(&snapshot.engines);
         // What was in flight cannot be seen any more: the other engine may have begun it again.
         self.deaths += 1;
         // What had succeeded when the store was looked at, had done its effect by now.
@@ -99,6 +138,9 @@ impl<'a> Judge<'a> {
     pub fn ended(&mut self, effects: &Effects, store: Result<Snapshot, String>) {
         let Some(snapshot) = self.look(effects, store) else { return };
         self.demand(snapshot.owners == 0, || format!("{} engines still own a run", snapshot.owners));
+        let leaked = snapshot.slots.iter().filter(|(engine, _)| !self.gone.contains(engine));
+        let leaked: Vec<_> = leaked.map(|(_, slot)| format!("a slot of a limit is still held: {slot}")).collect();
+        self.problems.extend(leaked);
         let [run] = &snapshot.runs[..] else {
             return self.complain(format!("one start with one key came to {} runs", snapshot.runs.len()));
         };
@@ -125,8 +167,8 @@ impl<'a> Judge<'a> {
             *attempts.entry(task).or_default() += 1;
         }
         for (task, times) in attempts {
-            let allowed =
-                1 + self.workload.own_failures(task) + self.deaths + self.shaken.get(task).copied().unwrap_or_default();
+            let failures = if self.calls_fail { failures(run, task) } else { self.workload.own_failures(task) };
+            let allowed = 1 + failures + self.deaths + self.shaken.get(task).copied().unwrap_or_default();
             self.demand(times <= allowed, || {
                 format!("{task} was started {times} times, {allowed} at most are explained")
             });
@@ -141,6 +183,7 @@ impl<'a> Judge<'a> {
                 return None;
             }
         };
+        self.problems.extend(snapshot.findings.iter().map(|found| format!("verify finds {found}")));
         for run in &snapshot.runs {
             self.log(run);
             self.effects(run, effects);
@@ -253,6 +296,13 @@ fn started(event: &Event) -> Option<(&str, u32)> {
         EventKind::TaskStarted {} => Some((event.task_id.as_ref()?.as_str(), event.attempt?)),
         _ => None,
     }
+}
+
+/// How often a task's attempt failed, or lost its worker, and was tried again. The loss of an engine is not one of them.
+fn failures(run: &RunLog, task: &str) -> u32 {
+    let of_task = run.events.iter().filter(|event| event.task_id.as_ref().is_some_and(|id| id.as_str() == task));
+    let is_own = |event: &&Event| matches!(&event.kind, EventKind::TaskRetrying { lost, .. } if !matches!(lost, Some(Loss::Engine | Loss::Drained)));
+    u32::try_from(of_task.filter(is_own).count()).unwrap_or(u32::MAX)
 }
 
 /// The attempts that a log leaves open.

@@ -5,7 +5,8 @@
 //! * [`place`]: a folder with a store, and commands in it. [`workload`]: what is run there.
 //! * [`strace`]: system calls that kill or fail. [`points`]: which there are. [`case`]: one of them, and the recovery.
 //!   [`campaign`]: many of them.
-//! * [`proxy`]: connections that break. [`clock`]: clocks that jump.
+//! * [`proxy`]: connections that break; [`between`]: an engine behind it. [`clock`]: clocks that jump; [`jump`]: a run under
+//!   one.
 //! * [`pair`]: two engines on one database, one of which is killed.
 //! * [`snapshot`]: what a store says. [`checks`]: what must be true of it. [`leftovers`]: what must not be left.
 //!
@@ -13,10 +14,12 @@
 // Tests and what they are made of say where they fail by failing there.
 #![allow(clippy::unwrap_used)]
 
+pub mod between;
 pub mod campaign;
 pub mod case;
 pub mod checks;
 pub mod clock;
+pub mod jump;
 pub mod leftovers;
 pub mod pair;
 pub mod place;

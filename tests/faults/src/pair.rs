@@ -11,9 +11,9 @@ use std::{
 use nix::sys::signal::Signal;
 use segue_core::{
     ids::WorkflowId,
-    ports::{RunFilter, RunStore},
+    ports::{RunFilter, RunRow, RunStore},
 };
-use segue_postgres::{PostgresOptions, PostgresStore};
+use segue_postgres::{PostgresOptions, PostgresStore, PostgresUpkeep};
 use segue_testkit::services::{self, Database};
 use tokio::runtime::Runtime;
 
@@ -21,8 +21,8 @@ use crate::{
     checks::Judge,
     leftovers::leftovers,
     place::{Ended, Going, PATIENCE, Place, until},
-    points::{Fault, Phase, Point},
-    snapshot::Snapshot,
+    points::{Fault, Groups, Phase, Point},
+    snapshot::{Snapshot, Store},
     strace::Injection,
     workload::Workload,
 };
@@ -37,6 +37,7 @@ pub struct Databases {
 /// A database, seen from here.
 struct Base {
     store: PostgresStore,
+    upkeep: PostgresUpkeep,
     url: String,
     _database: Database,
     runtime: Runtime,
@@ -50,15 +51,16 @@ impl Base {
             let store = PostgresStore::connect(&database.url(), PostgresOptions::default()).await.unwrap();
             (database, store)
         });
-        Self { store, url: database.url(), _database: database, runtime }
+        let url = database.url();
+        let upkeep = PostgresUpkeep::at(&url, PostgresOptions::default()).unwrap();
+        Self { store, upkeep, url, _database: database, runtime }
     }
 }
 
 impl Databases {
     /// Lets it go wrong at a point, lets the other engine recover, and judges. Did it come to that point?
     pub fn carry_out(&self, point: &Point<'_>, mutant: Option<&str>) -> (bool, Vec<String>) {
-        let free = self.free.lock().unwrap().pop();
-        let base = free.unwrap_or_else(Base::new);
+        let base = self.take();
         let number = self.cases.fetch_add(1, Ordering::SeqCst);
         let workload = renamed(point.workload, number);
         let mut pair = Pair::new(point, &workload, &base, mutant);
@@ -69,10 +71,15 @@ impl Databases {
         (is_hit, problems)
     }
 
+    fn take(&self) -> Base {
+        let free = self.free.lock().unwrap().pop();
+        free.unwrap_or_else(Base::new)
+    }
+
     /// How often a thread makes each call where nothing goes wrong.
     pub fn count(&self, workload: &Workload, phase: Phase) -> std::collections::BTreeMap<String, u32> {
         let point = Point { workload, phase, call: String::new(), n: 0, fault: Fault::Kill, commits: 0 };
-        let base = Base::new();
+        let base = self.take();
         let renamed = renamed(workload, self.cases.fetch_add(1, Ordering::SeqCst));
         let mut pair = Pair::new(&point, &renamed, &base, None);
         let calls = crate::points::KILLED_AT.map(str::to_owned).to_vec();
@@ -86,7 +93,7 @@ impl Databases {
     }
 
     /// Every kill of an engine, of its heir, and of who submits.
-    pub fn kills<'a>(&self, workload: &'a Workload) -> Vec<Vec<Point<'a>>> {
+    pub fn kills<'a>(&self, workload: &'a Workload) -> Groups<'a> {
         let mut phases = vec![Phase::Engine, Phase::Heir];
         if workload.name == "linear" {
             phases.push(Phase::Submit);
@@ -136,12 +143,16 @@ impl<'a> Pair<'a> {
 
     fn snapshot(&self) -> Result<Snapshot, String> {
         let id = self.workload.document["id"].as_str();
-        let snapshot = Snapshot::of_workflow(&self.base.store, id);
+        let Base { store, upkeep, .. } = self.base;
+        let snapshot = Snapshot::of_workflow(Store { runs: store, limits: store, upkeep }, id);
         self.base.runtime.block_on(snapshot).map_err(|error| error.to_string())
     }
 
     /// Was somebody killed?
     fn carry_out(&mut self, injection: &Injection) -> bool {
+        // What was killed before in this database may still have its lease.
+        let before = self.snapshot().unwrap_or_default();
+        self.judge.forget(&before.engines);
         let was_killed = match self.phase {
             Phase::Submit => {
                 let engine = self.place.start(&SERVE);
@@ -158,7 +169,7 @@ impl<'a> Pair<'a> {
                 self.until_it_works(&mut engine);
                 engine.signal(Signal::SIGKILL);
                 engine.wait();
-                self.look();
+                self.look(None);
                 self.traced_engine(injection)
             }
             _ => {
@@ -193,8 +204,8 @@ impl<'a> Pair<'a> {
         while !self.is_over() {
             self.cancel_where_it_is_to_be();
             if engine.as_mut().is_some_and(Going::has_ended) {
-                was_killed |= self.end_of(engine.take()).is_some_and(|ended| ended.was_killed());
-                self.look();
+                was_killed |= engine.take().map(Going::wait).is_some_and(|ended| ended.was_killed());
+                self.look(Some(other.pid()));
             }
             if started.elapsed() > PATIENCE {
                 self.judge
@@ -210,15 +221,11 @@ impl<'a> Pair<'a> {
         was_killed
     }
 
-    fn end_of(&self, going: Option<Going>) -> Option<Ended> {
-        going.map(Going::wait)
-    }
-
-    fn look(&mut self) {
+    fn look(&mut self, heir: Option<u32>) {
         let before = self.place.effects();
         let snapshot = self.snapshot();
         let after = self.place.effects();
-        self.judge.survived(&before, snapshot, after);
+        self.judge.survived(&before, snapshot, after, heir);
     }
 
     /// Waits until an engine has done something, or is gone.
@@ -229,9 +236,13 @@ impl<'a> Pair<'a> {
     }
 
     fn is_over(&self) -> bool {
+        self.runs().iter().any(|run| run.status.is_terminal())
+    }
+
+    fn runs(&self) -> Vec<RunRow> {
         let workflow_id = self.workload.document["id"].as_str().map(WorkflowId::from);
         let runs = self.base.store.list_runs(RunFilter { workflow_id, ..RunFilter::default() });
-        self.base.runtime.block_on(runs).is_ok_and(|runs| runs.iter().any(|run| run.status.is_terminal()))
+        self.base.runtime.block_on(runs).unwrap_or_default()
     }
 
     fn see_to_its_end(&mut self) {
@@ -248,8 +259,7 @@ impl<'a> Pair<'a> {
         let seen = self.place.effects().of_task(task);
         if seen > self.cancelled_at {
             self.cancelled_at = seen;
-            let runs = self.snapshot().unwrap_or_default().runs;
-            let run = runs[0].row.run_id.to_string();
+            let run = self.runs()[0].run_id.to_string();
             let ended = self.place.segue(&["runs", "cancel", &run, "--json"]);
             self.judge.acknowledge(ended.documents());
             if ![0, 5].contains(&ended.code()) {

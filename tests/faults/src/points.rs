@@ -1,6 +1,11 @@
 //! The moments at which something goes wrong: every n-th call of the chosen system calls, in every phase of a workload.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+};
 
 use crate::{
     case::Case,
@@ -140,20 +145,44 @@ impl fmt::Display for Point<'_> {
     }
 }
 
+/// Points of one kind each.
+pub type Groups<'a> = Vec<Vec<Point<'a>>>;
+
+/// The points of several workloads. Counting them takes a while: half of it is done beside the other half.
+pub fn of_all<'a>(workloads: &'a [Workload], of: &(dyn Fn(&'a Workload) -> Groups<'a> + Sync)) -> Groups<'a> {
+    let (here, there) = workloads.split_at(workloads.len() / 2);
+    thread::scope(|scope| {
+        let there = scope.spawn(|| there.iter().flat_map(of).collect::<Groups<'_>>());
+        let mut groups: Groups<'_> = here.iter().flat_map(of).collect();
+        groups.extend(there.join().unwrap());
+        groups
+    })
+}
+
 /// Every kill of a workload, by phase and call.
-pub fn kills(workload: &Workload) -> Vec<Vec<Point<'_>>> {
-    of(workload, &phases(workload), &|call| if KILLED_AT.contains(&call) { vec![Fault::Kill] } else { Vec::new() })
+pub fn kills(workload: &Workload) -> Groups<'_> {
+    kills_in(workload, &phases(workload))
+}
+
+/// Those in some phases.
+pub fn kills_in<'a>(workload: &'a Workload, phases: &[Phase]) -> Groups<'a> {
+    of(workload, phases, &|call| if KILLED_AT.contains(&call) { vec![Fault::Kill] } else { Vec::new() })
 }
 
 /// Every failing call of a workload, by phase, call and error.
-pub fn failures(workload: &Workload) -> Vec<Vec<Point<'_>>> {
+pub fn failures(workload: &Workload) -> Groups<'_> {
+    let mut phases = phases(workload);
+    phases.retain(|phase| !phase.is_beside_the_run());
+    failures_in(workload, &phases)
+}
+
+/// Those in some phases.
+pub fn failures_in<'a>(workload: &'a Workload, phases: &[Phase]) -> Groups<'a> {
     let faults = |call: &str| {
         let its = FAILING.iter().filter(|(failing, ..)| *failing == call);
         its.map(|&(_, errno, times)| Fault::Fail { errno, times }).collect()
     };
-    let mut phases = phases(workload);
-    phases.retain(|phase| !phase.is_beside_the_run());
-    of(workload, &phases, &faults)
+    of(workload, phases, &faults)
 }
 
 fn phases(workload: &Workload) -> Vec<Phase> {
@@ -167,7 +196,7 @@ fn phases(workload: &Workload) -> Vec<Phase> {
     phases
 }
 
-fn of<'a>(workload: &'a Workload, phases: &[Phase], faults: &dyn Fn(&str) -> Vec<Fault>) -> Vec<Vec<Point<'a>>> {
+fn of<'a>(workload: &'a Workload, phases: &[Phase], faults: &dyn Fn(&str) -> Vec<Fault>) -> Groups<'a> {
     let of_run = count(workload, Phase::Run, 0);
     let commits = of_run.get("fsync").or(of_run.get("fdatasync")).copied().unwrap_or_default();
     assert!(commits > 0, "a run of `{}` makes nothing durable: {of_run:?}", workload.name);
@@ -184,8 +213,18 @@ fn of<'a>(workload: &'a Workload, phases: &[Phase], faults: &dyn Fn(&str) -> Vec
     groups
 }
 
-/// How often a thread makes each call in a phase of a workload that nothing disturbs.
+/// How often a thread makes each call in a phase of a workload that nothing disturbs. Looked at once.
 fn count(workload: &Workload, phase: Phase, commits: u32) -> BTreeMap<String, u32> {
+    static KNOWN: Mutex<BTreeMap<(String, Phase), Counts>> = Mutex::new(BTreeMap::new());
+    let key = (workload.document.to_string(), phase);
+    let known = KNOWN.lock().unwrap().entry(key).or_default().clone();
+    known.get_or_init(|| look(workload, phase, commits)).clone()
+}
+
+/// Made by whoever needs them first; others wait for these only.
+type Counts = Arc<OnceLock<BTreeMap<String, u32>>>;
+
+fn look(workload: &Workload, phase: Phase, commits: u32) -> BTreeMap<String, u32> {
     let point = Point { workload, phase, call: String::new(), n: 0, fault: Fault::Kill, commits };
     let case = Case::new(&point, None);
     strace::count(case.place(), &KILLED_AT, |watch| case.disturbed(watch, &mut Judge::new(workload)))

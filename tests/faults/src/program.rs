@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -53,15 +54,37 @@ pub fn is_traced(pid: u32) -> bool {
 
 /// How many times a test is to let something go wrong: `SEGUE_FAULTS_HITS` (the long form), else `usual`.
 pub fn hits_wanted(usual: usize) -> usize {
-    match env::var("SEGUE_FAULTS_HITS") {
-        Ok(text) => text.parse().expect("SEGUE_FAULTS_HITS is a number"),
-        Err(_) => usual,
-    }
+    number("SEGUE_FAULTS_HITS").map_or(usual, |hits| usize::try_from(hits).expect("so many can be counted"))
 }
 
-/// `SEGUE_SEED`, else a new one; printed, so that a failure can be replayed.
+/// How long a database is away: `SEGUE_FAULTS_AWAY_SECONDS` (the long form), else longer than the lease of an engine here.
+pub fn away() -> Duration {
+    Duration::from_secs(number("SEGUE_FAULTS_AWAY_SECONDS").unwrap_or(4))
+}
+
+/// The order of the points where nobody names another one: every run of the short form does the same.
+const USUAL_SEED: u64 = 5;
+
+/// `SEGUE_SEED`; else in the long form a new one; else always the same. What uses it prints it.
 pub fn seed() -> u64 {
-    let seed = env::var("SEGUE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed}; SEGUE_SEED={seed} replays it");
-    seed
+    let is_long = env::var_os("SEGUE_FAULTS_HITS").is_some();
+    number("SEGUE_SEED").unwrap_or_else(|| if is_long { fastrand::u64(..) } else { USUAL_SEED })
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
+
+/// Fails unless bugs can be planted in the program under test.
+///
+/// # Panics
+/// If it is one without them: nothing would be found in it.
+pub fn need_bugs() {
+    let unknown = Command::new(segue()).args(["config", "show"]).env("SEGUE_MUTANT", "NoSuchBug").output().unwrap();
+    assert_eq!(
+        unknown.status.code(),
+        Some(2),
+        "this program has no bugs to plant; build it with them: cargo build -p segue-cli --features mutants"
+    );
 }

@@ -35,6 +35,8 @@ pub(crate) struct State {
     /// Those that have been.
     swallowed: AtomicUsize,
     connections: AtomicUsize,
+    /// Connections that were ended at once.
+    refused: AtomicUsize,
     /// What the commits of the program under test contain.
     marks: Mutex<Vec<String>>,
     order: watch::Sender<Order>,
@@ -63,6 +65,7 @@ impl Proxy {
             swallows: AtomicUsize::new(0),
             swallowed: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
             marks: Mutex::new(vec!["COMMIT".to_owned()]),
             order: watch::Sender::new(Order::None),
         });
@@ -78,6 +81,11 @@ impl Proxy {
     /// How many connections have been made.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many have been ended at once.
+    pub fn refused(&self) -> usize {
+        self.state.refused.load(Ordering::SeqCst)
     }
 
     /// How many answers to commits have been swallowed.
@@ -140,6 +148,7 @@ impl State {
 async fn listen(listener: TcpListener, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
         if state.refuses.load(Ordering::SeqCst) {
+            state.refused.fetch_add(1, Ordering::SeqCst);
             continue;
         }
         let state = state.clone();

@@ -4,10 +4,22 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use segue_core::{
     event::Event,
-    ids::WorkflowId,
-    ports::{RunFilter, RunRow, RunStore, StoreError, TaskRow},
+    ids::{EngineId, WorkflowId},
+    ports::{EngineRecord, Findings, LimitStore, RunFilter, RunRow, RunStore, StoreError, StoreUpkeep, TaskRow},
+    verify::Verifier,
 };
-use segue_sqlite::{SqliteOptions, SqliteStore};
+use segue_sqlite::{SqliteOptions, SqliteStore, SqliteUpkeep};
+
+/// A store to be looked at: its ports.
+#[derive(Clone, Copy)]
+pub struct Store<'s> {
+    /// Its runs.
+    pub runs: &'s dyn RunStore,
+    /// The slots of limits.
+    pub limits: &'s dyn LimitStore,
+    /// What it says about itself.
+    pub upkeep: &'s dyn StoreUpkeep,
+}
 
 /// All runs of a store at one moment.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +28,12 @@ pub struct Snapshot {
     pub runs: Vec<RunLog>,
     /// Engines that own a run.
     pub owners: usize,
+    /// Those, and the engines whose lease has not ended.
+    pub engines: Vec<EngineRecord>,
+    /// The slots of limits that these hold, in words.
+    pub slots: Vec<(EngineId, String)>,
+    /// What `segue store verify` finds, in words.
+    pub findings: Vec<String>,
 }
 
 /// What a store says about a run.
@@ -35,20 +53,31 @@ pub struct Effects(pub BTreeMap<(String, u32), u32>);
 
 impl Snapshot {
     /// Of a store that answers.
-    pub async fn of(store: &dyn RunStore) -> Result<Self, StoreError> {
+    pub async fn of(store: Store<'_>) -> Result<Self, StoreError> {
         Self::of_workflow(store, None).await
     }
 
     /// The runs of one workflow, or of all.
-    pub async fn of_workflow(store: &dyn RunStore, workflow: Option<&str>) -> Result<Self, StoreError> {
+    pub async fn of_workflow(store: Store<'_>, workflow: Option<&str>) -> Result<Self, StoreError> {
         let mut runs = Vec::new();
         let filter = RunFilter { workflow_id: workflow.map(WorkflowId::from), ..RunFilter::default() };
-        let mut rows = store.list_runs(filter).await?;
+        let mut rows = store.runs.list_runs(filter).await?;
         rows.reverse();
+        let mut verifier = Verifier::new(store.runs, store.upkeep);
         for row in rows {
-            runs.push(RunLog::of(store, row).await?);
+            verifier.verify_run(row.run_id).await?;
+            runs.push(RunLog::of(store.runs, row).await?);
         }
-        Ok(Self { runs, owners: store.engines().await?.len() })
+        let mut findings = verifier.report.findings;
+        findings.extend(store.upkeep.verify_storage().await?);
+        let owners = store.runs.engines().await?.len();
+        let mut slots = Vec::new();
+        let engines: Vec<_> = store.upkeep.status().await?.engines.into_iter().map(|status| status.engine).collect();
+        for engine in &engines {
+            let held = store.limits.held(&engine.engine_id).await?;
+            slots.extend(held.into_iter().map(|(slot, key)| (engine.engine_id.clone(), format!("{key} for {slot}"))));
+        }
+        Ok(Self { runs, owners, engines, slots, findings: in_words(&findings) })
     }
 
     /// Of an SQLite file that nobody has open. A copy is read: opening the file itself would mend what the program under
@@ -69,9 +98,19 @@ impl Snapshot {
                 fs::copy(beside(file), beside(&copy)).unwrap();
             }
         }
-        let store = SqliteStore::open(&copy, SqliteOptions::default()).map_err(|error| error.to_string())?;
-        block_on(Self::of(&store)).map_err(|error| error.to_string())
+        let in_words = |error: StoreError| error.to_string();
+        let store = SqliteStore::open(&copy, SqliteOptions::default()).map_err(in_words)?;
+        let upkeep = SqliteUpkeep::at(&copy, SqliteOptions::default()).map_err(in_words)?;
+        block_on(Self::of(Store { runs: &store, limits: &store, upkeep: &upkeep })).map_err(in_words)
     }
+}
+
+fn in_words(findings: &Findings) -> Vec<String> {
+    findings
+        .items
+        .iter()
+        .map(|finding| format!("{:?} {:?}: {}", finding.kind, finding.task_id, finding.found))
+        .collect()
 }
 
 impl RunLog {

@@ -73,6 +73,18 @@ pub fn fan_out() -> Workload {
     Workload { name: "fan_out", document, ends: Status::Succeeded, effects, cancel_at: None, fails_once: None }
 }
 
+/// So many steps at the same time, two of which may run at once, over all engines; and one after them.
+pub fn limited(steps: usize) -> Workload {
+    let document = json!({ "id": "limited", "limits": { "desk": { "concurrent": 2 } }, "nodes": [
+        { "id": "at", "task": "process.run", "foreach": format!("range({steps}) | list"), "limits": ["desk"],
+          "inputs": step("echo 2") },
+        { "id": "after", "task": "process.run", "depends_on": ["at"], "inputs": step("echo 7") },
+    ], "outputs": { "sum": "{{ (nodes.at.output | sum) + nodes.after.output }}" } });
+    let mut effects: Vec<String> = (0..steps).map(|n| format!("at[{n}]")).collect();
+    effects.push("after".to_owned());
+    Workload { name: "limited", document, ends: Status::Succeeded, effects, cancel_at: None, fails_once: None }
+}
+
 /// A step that fails the first time.
 pub fn retry() -> Workload {
     let mut flaky = step("[ \"$SEGUE_ATTEMPT_NUMBER\" -ge 2 ] && echo 5");
@@ -126,5 +138,5 @@ pub fn chain(steps: usize, pause: f64) -> Workload {
 
 /// Those that are killed.
 pub fn all() -> Vec<Workload> {
-    vec![linear(), fan_out(), retry(), cancel()]
+    vec![linear(), fan_out(), limited(3), retry(), cancel()]
 }

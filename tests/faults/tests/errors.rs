@@ -4,6 +4,7 @@
 use segue_faults::{
     campaign::{Plan, carry_out},
     case,
+    checks::Judge,
     place::{Place, until},
     points, program,
     snapshot::Snapshot,
@@ -15,10 +16,54 @@ use segue_faults::{
 fn a_call_that_fails_is_no_lie() {
     let plan = Plan { hits: program::hits_wanted(60), seed: program::seed(), ..Plan::default() };
     let workloads = workload::all();
-    let report = carry_out(workloads.iter().flat_map(points::failures).collect(), &plan, &case::carry_out);
+    let report = carry_out(points::of_all(&workloads, &points::failures), &plan, &case::carry_out);
     println!("{report}");
     assert!(report.problems.is_empty(), "{report}");
     assert!(report.total() >= plan.hits, "too few: {report}");
+}
+
+/// Where the system has no thread to give, the program says so, and does not wait for it.
+#[test]
+fn a_thread_that_is_refused_is_told_and_not_waited_for() {
+    program::need("strace", "strace");
+    let place = Place::with_store();
+    place.write("linear.json", workload::linear().document.to_string());
+    for from in 1..=3 {
+        let call = "clone,clone3".to_owned();
+        let injection = Injection::Fail { call, errno: "EAGAIN".to_owned(), from, times: 1 };
+        let ended = place.start_traced(&injection, &["run", "linear.json", "--json"]).wait();
+        assert!([0, 1, 8].contains(&ended.code()), "{ended:#?}");
+        assert!(ended.code() == 0 || ended.stdout.is_empty() && ended.stderr.contains("thread"), "{ended:#?}");
+    }
+}
+
+/// Who cannot open a file cannot look whether an engine lives, or what time it is: then nobody is taken for dead, no run is
+/// taken from the living, and no process of theirs is ended.
+#[test]
+fn who_cannot_look_takes_nobody_for_dead() {
+    program::need("strace", "strace");
+    let (place, workload) = (Place::with_store(), workload::cancel());
+    place.write("cancel.json", workload.document.to_string());
+    let run = place.start(&["run", "cancel.json", "--json"]);
+    until("the task runs", || (place.effects().of_task("long") > 0).then_some(()));
+    let stat = format!("/proc/{}/stat", run.pid());
+    for path in [stat.as_str(), "/proc", "/proc/sys/kernel/random/boot_id", "/proc/uptime"] {
+        let strace = ["-f", "-b", "execve", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=openat"];
+        let strace = [&strace[..], &["-e", "inject=openat:error=EMFILE", "--"]].concat();
+        let binary = program::segue().to_str().unwrap();
+        let args = [&strace[..], &[binary, "resume", "--all", "--json"]].concat();
+        let neighbour = place.start_program("strace", &args).wait();
+        assert!(neighbour.documents().is_empty(), "{path}: {neighbour:#?}");
+        assert!([0, 8].contains(&neighbour.code()), "{path}: {neighbour:#?}");
+    }
+    assert_eq!(place.effects().of_task("long"), 1, "it runs on as it did");
+    let cancelled = place.segue(&["runs", "cancel", "@last", "--json"]);
+    assert_eq!(cancelled.code(), 0, "{cancelled:#?}");
+    let ended = run.wait();
+    assert_eq!(ended.code(), 5, "{ended:#?}");
+    let mut judge = Judge::new(&workload);
+    judge.ended(&place.effects(), Snapshot::of_file(&place.file(".segue/segue.db")));
+    assert_eq!(judge.problems(), [""; 0]);
 }
 
 /// After an `fsync` that failed nobody knows what is on the disk: it is not tried again, the program ends and says why,
