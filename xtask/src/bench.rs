@@ -4,12 +4,15 @@ use std::{env, process::ExitCode};
 
 use anyhow::Result;
 
-use crate::{house::House, services::Services};
+use crate::{
+    house::{self, House},
+    services::Services,
+};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What the benchmark takes: `--json`, stores and workloads (W1 … W8), `soak`, `--help`. `gateway [CALLS]`: what the
+    /// What the benchmark takes: `--json`, stores and workloads (W1 … W8), `soak`, `storm`, `--help`. `gateway [CALLS]`: what the
     /// model gateway adds to a call
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -22,8 +25,12 @@ pub(crate) fn run(house: &House, arguments: &Arguments) -> Result<ExitCode> {
     };
     let mut cargo = house.cargo(["run", "--release", "--quiet", "--package", package, "--example", example, "--"]);
     cargo.args(rest);
+    if rest.first().is_some_and(|word| word == "storm") {
+        house::run(&mut house.cargo(["build", "--release", "--quiet", "--package", "segue-cli"]))?;
+        cargo.env("SEGUE_BIN", house.target.join("release/segue"));
+    }
     // A server that is there already is used; one that nothing is measured on is not started.
-    let is_for_server = |word: &String| !["sqlite", "memory", "soak", "--help", "-h"].contains(&word.as_str());
+    let is_for_server = |word: &String| !["sqlite", "memory", "soak", "storm", "--help", "-h"].contains(&word.as_str());
     let wants_server =
         example == "bench" && rest.iter().all(is_for_server) && env::var_os("SEGUE_TEST_POSTGRES").is_none();
     let services = wants_server.then(|| Services::start(house)).transpose()?;

@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::house::{House, output_of, run};
+use crate::{
+    house::{House, output_of, run},
+    test::MUTANTS,
+};
 
 /// A work, and its two sizes. What it is, its program says: `crates/segue-engine/examples/instructions`.
 const WORKS: [(&str, u64, u64); 4] =
@@ -93,8 +96,9 @@ fn change(before: u64, now: u64) -> f64 {
 }
 
 fn measure_all(house: &House) -> Result<BTreeMap<String, u64>> {
-    // The profile of `cargo build`: whoever works on the project has it built.
-    run(&mut house.cargo(["build", "--quiet", "--package", "segue-engine", "--example", "instructions"]))?;
+    // As `cargo test` has built it: of a run of all tests it is there already.
+    let mut build = house.cargo(["build", "--quiet", "--workspace", "--profile", "test", "--example", "instructions"]);
+    run(build.args(["--features", MUTANTS]))?;
     WORKS.iter().map(|(name, ..)| Ok(((*name).to_owned(), measure(house, name, &[])?))).collect()
 }
 

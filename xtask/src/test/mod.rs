@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check there is. Goes on after a failure, so that one run shows all of them.
 
+mod binaries;
 mod python;
 mod report;
 mod rust;
@@ -15,6 +16,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use self::report::{Outcome, report};
+pub(crate) use self::rust::MUTANTS;
 use crate::{guard, house::House};
 
 /// Arguments of `cargo xtask test`.
@@ -102,21 +104,21 @@ const STEPS: &[Step] = &[
         name: "pytest",
         about: "the worker against real CrewAI",
         needs: &["python-env"],
-        aside: false,
+        aside: true,
         run: python::pytest,
     },
     Step {
         name: "pytest-floor",
         about: "the worker against the oldest CrewAI that is supported",
         needs: &["python-env"],
-        aside: false,
+        aside: true,
         run: python::pytest_floor,
     },
     Step {
         name: "pytest-lc",
         about: "the worker against real LangChain and LangGraph",
         needs: &["python-env"],
-        aside: false,
+        aside: true,
         run: python::pytest_langchain,
     },
 ];

@@ -19,6 +19,13 @@ pub(super) struct Point {
     pub(super) label: String,
 }
 
+impl Point {
+    /// Is the engine killed there, and not its workers?
+    fn is_of_engine(&self) -> bool {
+        self.kill.side != Side::Workers
+    }
+}
+
 /// One round: a run of its own, killed there; and perhaps the process that recovers it, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Round {
@@ -71,7 +78,7 @@ pub(super) fn points(ledger: &[Line]) -> Vec<Point> {
         };
         points.extend(sides.iter().map(|side| Point { kill: Kill { moment: *n, side: *side }, label: label.clone() }));
     }
-    points.retain(|point| point.kill.side != Side::Workers || has_workers(ledger));
+    points.retain(|point| point.is_of_engine() || has_workers(ledger));
     points
 }
 
@@ -88,8 +95,11 @@ pub(super) fn rounds(points: &[Point], args: &ChaosArgs) -> Vec<Round> {
     let candidates: Vec<&Point> = points.iter().step_by(every).collect();
     let n = candidates.len().min(most);
     let chosen = (0..n).map(|at| {
-        let (from, to) = (at * candidates.len() / n, (at + 1) * candidates.len() / n);
-        candidates[random.usize(from..to)].clone()
+        let part = &candidates[at * candidates.len() / n..(at + 1) * candidates.len() / n];
+        // However few rounds are asked for: the engine is killed in one of them.
+        let engines: Vec<&Point> = part.iter().copied().filter(|point| at == 0 && point.is_of_engine()).collect();
+        let part = if engines.is_empty() { part } else { &engines };
+        part[random.usize(..part.len())].clone()
     });
     let chosen: Vec<Point> = chosen.collect();
     chosen
@@ -99,10 +109,22 @@ pub(super) fn rounds(points: &[Point], args: &ChaosArgs) -> Vec<Round> {
         .collect()
 }
 
+/// In the place of a round whose moment did not come, since no two runs are quite alike: a kill of the same kind at the
+/// nearest moment before it that has had no round.
+pub(super) fn instead(of: &Round, points: &[Point], rounds: &[Round]) -> Option<Round> {
+    let missed = of.point.as_ref()?;
+    let is_alike = |point: &&Point| {
+        point.is_of_engine() == missed.is_of_engine()
+            && point.kill.moment < missed.kill.moment
+            && rounds.iter().all(|round| round.point.as_ref() != Some(*point))
+    };
+    Some(Round { point: Some(points.iter().rev().find(is_alike)?.clone()), again: of.again })
+}
+
 /// Every third recovery is killed too.
 fn again(point: &Point, at: usize, random: &mut fastrand::Rng) -> Option<Kill> {
     let kill = Kill { moment: random.u64(1..=EARLY), side: if random.bool() { Side::Before } else { Side::After } };
-    (at % 3 == 1 && point.kill.side != Side::Workers).then_some(kill)
+    (at % 3 == 1 && point.is_of_engine()).then_some(kill)
 }
 
 #[cfg(test)]
@@ -147,5 +169,33 @@ mod tests {
         assert_ne!(ten, rounds(&all, &args(&["--kills", "10", "--seed", "2"])));
         assert!(ten.iter().any(|round| round.again.is_some()), "some recoveries are killed too");
         assert!(rounds(&[], &args(&[])).is_empty());
+    }
+
+    #[test]
+    fn the_engine_is_killed_however_few_rounds_there_are() {
+        let ledger =
+            [moment(1, About::Commit), moment(2, About::Start), moment(3, About::Start), moment(4, About::Start)];
+        let all = points(&ledger);
+        for seed in 0..50 {
+            let one = rounds(&all, &args(&["--kills", "1", "--seed", &seed.to_string()]));
+            assert!(one[0].point.as_ref().is_some_and(Point::is_of_engine), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_that_did_not_come_is_made_up_for_by_an_earlier_one() {
+        let ledger =
+            [moment(1, About::Commit), moment(2, About::Start), moment(3, About::Commit), moment(4, About::Start)];
+        let all = points(&ledger);
+        let mut had = vec![Round { point: all.last().cloned(), again: None }];
+        let mut kills = Vec::new();
+        while let Some(other) = instead(&had[had.len() - 1], &all, &had) {
+            kills.push(other.plan().first.unwrap());
+            had.push(other);
+        }
+        assert_eq!(kills, [Kill { moment: 2, side: Side::Workers }], "a worker's for a worker's, and none twice");
+        had.push(Round { point: Some(all[4].clone()), again: None });
+        let other = instead(&had[had.len() - 1], &all, &had).unwrap().plan().first.unwrap();
+        assert_eq!(other, Kill { moment: 1, side: Side::After });
     }
 }

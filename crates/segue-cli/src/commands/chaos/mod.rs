@@ -21,7 +21,7 @@ use segue_core::{ids::HandlerId, plan::Plan, spec::WorkflowSpec};
 use segue_worker::contain::sweep_dead_engines;
 
 use self::{
-    choice::{Round, points, rounds},
+    choice::{Round, instead, points, rounds},
     judge::{Case, judge},
     lab::{Ended, Lab},
     results::Baseline,
@@ -87,17 +87,22 @@ async fn experiment(args: &ChaosArgs, victim: &Victim, lab: &mut Lab) -> Outcome
     let progress = Progress::new(args.json);
     let baseline = undisturbed(args, victim, lab, &progress).await?;
     let points = points(&baseline.ledger);
-    let chosen = rounds(&points, args);
+    let mut chosen = rounds(&points, args);
+    let most = 2 * chosen.len();
     let mut tally = Tally::new(victim.spec.id.clone(), args.seed, &baseline, points.len(), chosen.len());
     progress.begins(&tally, &baseline);
-    for (n, round) in chosen.iter().enumerate() {
+    for n in 0..most {
+        let Some(round) = chosen.get(n) else { break };
         progress.round(n, round, &tally);
         let ran = lab.round(&round.name(n), round.plan(), Duration::from_secs_f64(args.timeout)).await?;
         let findings = judge(&Case { round, ran: &ran, baseline: &baseline });
         let is_broken = !findings.broken.is_empty();
         progress.found(round, &findings);
-        tally.add(n, round, findings);
+        let is_unreached = tally.add(n, round, findings);
         lab.finish(&round.name(n), is_broken);
+        if is_unreached {
+            chosen.extend(instead(round, &points, &chosen));
+        }
     }
     progress.ends();
     terminal::print(if args.json { tally.to_json(lab.kept()).to_string() } else { show::table(&tally, lab.kept()) });

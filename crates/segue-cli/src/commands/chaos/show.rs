@@ -77,8 +77,8 @@ impl Progress {
             0 => "all promises hold".to_owned(),
             broken => format!("{} broken", count(broken, "promise")),
         };
-        let kills = count(tally.sum.engines + tally.sum.workers, "kill");
-        self.line(&format!("{:>3}/{}  {kills}, {broken}  {}", n + 1, tally.rounds_asked, round.in_words()));
+        let kills = count(tally.kills(), "kill");
+        self.line(&format!("{:>3}/{}  {kills}, {broken}  {}", n + 1, tally.rounds_asked.max(n + 1), round.in_words()));
     }
 
     pub(super) fn found(&self, round: &Round, findings: &Findings) {
@@ -111,7 +111,7 @@ pub(super) fn table(tally: &Tally, kept: Option<&Path>) -> String {
             "{}  {}, {} of {} moments, seed {}",
             paint.bold(&format!("chaos {}", tally.workflow_id)),
             count(tally.rounds as u64, "round"),
-            grouped(tally.rounds_asked as u64),
+            grouped(tally.rounds as u64),
             grouped(tally.points as u64),
             tally.seed
         ),
@@ -129,7 +129,7 @@ pub(super) fn table(tally: &Tally, kept: Option<&Path>) -> String {
     if tally.broken_count() > SHOWN_MAX as u64 {
         lines.push(format!("… and {} more; --json has them", tally.broken_count() - SHOWN_MAX as u64));
     }
-    lines.push(match (tally.holds(), tally.sum.engines) {
+    lines.push(match (tally.holds(), tally.kills()) {
         (true, _) => paint.status(Status::Succeeded, "The promises hold."),
         (false, 0) => paint.bad("Nothing was killed, so nothing is shown."),
         (false, _) => paint.bad("The promises do not hold."),

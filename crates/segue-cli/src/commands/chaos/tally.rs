@@ -69,9 +69,11 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&mut self, n: usize, round: &Round, findings: Findings) {
+    /// Adds a round. Did it end before its moment came?
+    pub(super) fn add(&mut self, n: usize, round: &Round, findings: Findings) -> bool {
+        let is_unreached = findings.engines + findings.workers == 0;
         self.rounds += 1;
-        self.unreached += u64::from(findings.engines + findings.workers == 0);
+        self.unreached += u64::from(is_unreached);
         self.gave_up += u64::from(findings.gave_up);
         self.sum.engines += findings.engines;
         self.sum.recoveries_killed += findings.recoveries_killed;
@@ -86,6 +88,12 @@ impl Tally {
                 self.broken.push((n + 1, round.in_words(), broken));
             }
         }
+        is_unreached
+    }
+
+    /// How many processes were killed.
+    pub(super) const fn kills(&self) -> u64 {
+        self.sum.engines + self.sum.workers
     }
 
     /// How often a promise was broken.
@@ -101,7 +109,7 @@ impl Tally {
 
     /// Do the promises hold? Where nothing was killed, nothing was shown.
     pub(super) fn holds(&self) -> bool {
-        self.broken_count() == 0 && self.sum.engines > 0
+        self.broken_count() == 0 && self.kills() > 0
     }
 
     /// The middle and the longest of the times to recover.

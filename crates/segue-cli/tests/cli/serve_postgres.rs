@@ -1,14 +1,11 @@
 //! `segue serve` on PostgreSQL, with buses that reach other processes.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use segue_testkit::services::{self, Database, PostgresServer};
-use support::{
+use crate::support::{
     Place, Ran,
     serving::{Serving, ended, submit},
     until,
 };
+use segue_testkit::services::{self, Database, PostgresServer};
 
 /// A task that writes a line, waits for a file, and a task after it.
 const GATED: &str = "id: gated\nnodes:\n  - id: a\n    task: process.run\n    inputs: { argv: [sh, -c, 'echo begun >> begun; while [ ! -e go ]; do sleep 0.02; done; echo a >> log'] }\n  - { id: b, task: process.run, depends_on: [a], inputs: { argv: [sh, -c, 'echo b >> log'] } }\n";

@@ -1,10 +1,7 @@
 //! What waits for somebody: seen, answered, refused, from other processes and over restarts.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::{Place, end_of, until};
 use serde_json::json;
-use support::{Place, end_of, until};
 
 /// A question with a form, then a task that uses the answer.
 const PAY: &str = r#"

@@ -1,7 +1,4 @@
 //! `kill -9`, again and again: nothing that was recorded runs again, and the run ends all the same.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{Place, until};
 use segue_core::{
     event::Event,
     ids::{HandlerId, RunId},
@@ -18,7 +16,6 @@ use segue_core::{
     spec::WorkflowSpec,
 };
 use serde_json::{Value, json};
-use support::{Place, until};
 
 const STEPS: usize = 1_000;
 const KILLS: usize = 20;

@@ -1,12 +1,9 @@
 //! Runs as programs see them: documents, lists, results, keys, retries, several processes on one store.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 
+use crate::support::{Place, end_of, until};
 use serde_json::{Value, json};
-use support::{Place, end_of, until};
 
 const THREE: &str = r#"
 id: three
@@ -279,7 +276,7 @@ fn settings_tell_where_they_come_from() {
     assert!(shown["store"]["origin"].as_str().unwrap().ends_with("segue.toml"));
     assert_eq!(shown["default_task"]["origin"], "default");
     let mut command = place.command(&["config", "show", "--json"]);
-    let ran = support::Ran::from(command.env("SEGUE_STORE", "memory:").output().unwrap());
+    let ran = crate::support::Ran::from(command.env("SEGUE_STORE", "memory:").output().unwrap());
     assert_eq!(ran.document()["store"], "memory:");
 
     for subject in ["workflow", "events", "config"] {

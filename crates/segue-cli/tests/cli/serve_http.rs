@@ -1,14 +1,11 @@
 //! What an engine that serves answers, and to whom.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
 };
 
-use support::{
+use crate::support::{
     PATIENCE, Place,
     serving::{Serving, answer_of, ended, submit},
     until,

@@ -2,13 +2,10 @@
 //! wait where they say so.
 //!
 //! A block whose first line is `# name.yaml` is a file that the others of its page find beside them.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{fs, path::Path};
 
-use support::Place;
+use crate::support::Place;
 
 /// A workflow of a page.
 struct Block {

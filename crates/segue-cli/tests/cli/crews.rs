@@ -1,19 +1,16 @@
 //! Real CrewAI against a provider that misbehaves: cancel and timeout end everything, and the node's policy alone
 //! decides about further attempts.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
+use crate::support::{Place, Ran, end_of, lives, signal, until};
 use nix::sys::signal::Signal;
 use segue_core::time::Timestamp;
 use segue_testkit::provider::{Reply, StubProvider};
 use serde_json::Value;
-use support::{Place, Ran, end_of, lives, signal, until};
 
 /// A crew that says which processes it consists of: its own, and one that it started.
 const CREW: &str = r#"
@@ -53,7 +50,7 @@ const BOUND: Duration = Duration::from_secs(20);
 
 fn spawn(place: &Place, provider: &StubProvider, args: &[&str]) -> Child {
     let mut command = place.command(args);
-    command.env("SEGUE_HOME", support::home());
+    command.env("SEGUE_HOME", crate::support::home());
     command.env("OPENAI_BASE_URL", provider.base_url()).env("OPENAI_API_KEY", "sk-secret-of-the-test");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -66,7 +63,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 fn in_a_model_call(provider: &StubProvider) {
     let started = Instant::now();
     while provider.requests().is_empty() {
-        assert!(started.elapsed() < support::PATIENCE, "no model was asked");
+        assert!(started.elapsed() < crate::support::PATIENCE, "no model was asked");
         std::thread::sleep(Duration::from_millis(20));
     }
     wait(provider.wait_for_held(1));
@@ -247,7 +244,7 @@ fn a_rehearsal_that_is_resumed_goes_on_rehearsing() {
     place.write("agent.yaml", "id: agent\nnodes:\n  - { id: a, name: say hello }\n");
     let with_home = |args: &[&str]| {
         let mut command = place.command(args);
-        Ran::from(command.env("SEGUE_HOME", support::home()).output().unwrap())
+        Ran::from(command.env("SEGUE_HOME", crate::support::home()).output().unwrap())
     };
     let ran = with_home(&["submit", "agent.yaml", "--rehearse"]);
     assert_eq!(ran.code, 0, "{ran:#?}");

@@ -1,7 +1,4 @@
 //! A workflow that maps, loops and asks, killed with SIGKILL fifty times: it ends as if nothing had happened.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{Place, end_of, until};
 use serde_json::{Map, Value, json};
-use support::{Place, end_of, until};
 
 const KILLS: usize = 50;
 const ITEMS: usize = 120;

@@ -1,9 +1,6 @@
 //! Every way to ask wrongly has its exit code, and says what to do next.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use support::Place;
+use crate::support::Place;
 
 const GOOD: &str = "id: good\nnodes:\n  - { id: a, task: pass }\n";
 
@@ -54,7 +51,7 @@ fn each_kind_of_wrong_question_has_its_code_and_its_help() {
     }
 
     let mut elsewhere = place.command(&["runs", "list"]);
-    let ran = support::Ran::from(elsewhere.current_dir(place.file("bad-settings")).output().unwrap());
+    let ran = crate::support::Ran::from(elsewhere.current_dir(place.file("bad-settings")).output().unwrap());
     assert_eq!(ran.code, 3, "{ran:#?}");
     assert!(ran.stderr.contains("help: did you mean `store`?"), "{ran:#?}");
 }

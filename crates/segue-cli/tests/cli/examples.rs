@@ -3,9 +3,6 @@
 //! `expected-events.jsonl` holds type, task and attempt of each event; what runs at once stands in the order of the
 //! document there, and the order that matters (no task before what it depends on) is checked on the log itself. The
 //! managed Python environment is shared: `SEGUE_HOME`, else `target/segue-home`.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -13,9 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::support::{Place, Ran};
 use segue_core::spec::{CheckOptions, Format, TaskNode, WorkflowOnFailure, WorkflowSpec, parse};
 use serde_json::{Map, Value, json};
-use support::{Place, Ran};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap()
@@ -38,7 +35,7 @@ impl Example {
 
     fn segue(&self, args: &[&str]) -> Ran {
         let mut command = self.place.command(args);
-        Ran::from(command.env("SEGUE_HOME", support::home()).output().unwrap())
+        Ran::from(command.env("SEGUE_HOME", crate::support::home()).output().unwrap())
     }
 
     /// `segue run` of its workflow.
@@ -287,7 +284,7 @@ fn templates_run_as_they_are() {
         let place = Place::new();
         assert_eq!(place.segue(&["init", "--template", template]).code, 0);
         let mut command = place.command(&["run", "workflow.yaml", "--rehearse", "--json"]);
-        let ran = support::Ran::from(command.env("SEGUE_HOME", support::home()).output().unwrap());
+        let ran = crate::support::Ran::from(command.env("SEGUE_HOME", crate::support::home()).output().unwrap());
         assert_eq!(ran.code, 0, "{template}: {ran:#?}");
         assert!(ran.document()["usage"]["model_calls"].as_u64().unwrap() >= 2, "{template}: {ran:#?}");
     }

@@ -1,13 +1,10 @@
 //! Graphs of the shapes that real workflows have, through the whole program: every task once, in order, within
 //! `max_parallel_nodes`.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::Place;
 use serde_json::{Value, json};
-use support::Place;
 
 const PARALLEL: usize = 16;
 

@@ -1,12 +1,9 @@
 //! Ctrl-C, SIGTERM, and a cancel from another process.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
+use crate::support::{Place, end_of, lives, signal, until};
 use nix::sys::signal::Signal;
-use support::{Place, end_of, lives, signal, until};
 
 /// One task that writes its pid and waits for good. Its child would outlive it if it were let.
 const WAITS: &str = "id: waits\nnodes:\n  - id: a\n    task: process.run\n    inputs: { argv: [sh, -c, 'sleep 600 & echo $$ $! >> pids; wait'] }\n  - { id: b, task: pass, depends_on: [a] }\n";

@@ -1,12 +1,9 @@
 //! `segue chaos`: the promises hold for the examples, and a bug in the store or the journal is found.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::path::Path;
 
+use crate::support::{Place, Ran, home};
 use serde_json::{Value, json};
-use support::{Place, Ran, home};
 
 fn example(name: &str) -> String {
     format!("{}/../../examples/{name}/workflow.yaml", env!("CARGO_MANIFEST_DIR"))
@@ -168,7 +165,7 @@ fn agents_survive() {
     let home = home();
     let home = home.to_str().unwrap();
     let place = Place::new();
-    for (name, kills) in [("linear", "6"), ("parallel", "2"), ("crew_project", "2"), ("langgraph_agent", "2")] {
+    for (name, kills) in [("linear", "4"), ("langgraph_agent", "2")] {
         let ran = chaos(&place, &example(name), &["--kills", kills, "--home", home]);
         let document = holds(&ran, 1);
         assert!(document["model_calls"].as_u64().unwrap() > 0, "{name}: {document:#}");

@@ -1,10 +1,7 @@
 //! Deployed workflows, child workflows in files beside a document, and what `validate` says about them.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::Place;
 use serde_json::json;
-use support::Place;
 
 fn say(word: &str) -> String {
     format!(

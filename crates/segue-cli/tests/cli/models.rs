@@ -1,14 +1,11 @@
 //! Who answers calls of models: scripts of rehearsals, cassettes that are recorded and replayed.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::process::{Command, Stdio};
 
+use crate::support::{Place, Ran, end_of, signal};
 use nix::sys::signal::Signal;
 use segue_testkit::provider::{Reply, StubProvider};
 use serde_json::{Value, json};
-use support::{Place, Ran, end_of, signal};
 
 /// Two calls side by side that ask the same, and one that takes what they said.
 const WORKFLOW: &str = "id: chat
@@ -178,7 +175,7 @@ fn openai_s_own_client_reads_what_the_rehearsal_model_writes() {
     place.write("client.py", CLIENT);
     place.write("workflow.yaml", "id: w\nnodes: [{ id: a, task: crewai.crew, inputs: { crew: \"client:crew\" } }]\n");
     let mut command = place.command(&["run", "workflow.yaml", "--rehearse", "--json"]);
-    command.env("SEGUE_HOME", support::home());
+    command.env("SEGUE_HOME", crate::support::home());
     let asked = ran(command);
     assert_eq!(asked.code, 0, "{asked:#?}");
     let said: Value = serde_json::from_str(&place.read("said.json")).unwrap();
@@ -202,7 +199,7 @@ fn a_crew_is_replayed_too() {
         if args.contains(&"--replay") {
             command.env_remove("OPENAI_API_KEY").env_remove("OPENAI_BASE_URL");
         }
-        command.env("SEGUE_HOME", support::home());
+        command.env("SEGUE_HOME", crate::support::home());
         let ran = ran(command);
         assert_eq!(ran.code, 0, "{ran:#?}");
         ran.document()

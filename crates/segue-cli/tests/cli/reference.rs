@@ -1,15 +1,12 @@
 //! The reference pages that are made from the program: `docs/reference/command-line.md`, `configuration.md` and
 //! `diagnostics.md`.
-//! `SEGUE_BLESS=1 cargo test -p segue-cli --test reference` writes them anew.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `SEGUE_BLESS=1 cargo test -p segue-cli reference` writes them anew.
 
 use std::fs;
 
+use crate::support::Place;
 use segue_core::spec::codes;
 use serde_json::Value;
-use support::Place;
 
 fn compare(page: &str, text: &str) {
     let path = format!("{}/../../docs/reference/{page}", env!("CARGO_MANIFEST_DIR"));

@@ -1,12 +1,9 @@
 //! `segue store verify`, `backup` and `migrate`, by the whole program.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{fs, path::Path};
 
+use crate::support::{Place, end_of, until};
 use serde_json::{Value, json};
-use support::{Place, end_of, until};
 
 const STEPS: &str =
     "id: steps\nnodes:\n  - { id: a, task: pass, inputs: { n: 1 } }\n  - { id: b, task: pass, depends_on: [a] }\n";

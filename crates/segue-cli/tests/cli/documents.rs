@@ -1,12 +1,9 @@
 //! What people read about bad documents: `tests/documents/NAME.yaml` (or `.json`) and beside it, in `NAME.txt`, what
-//! `segue validate` says about it. `SEGUE_BLESS=1 cargo test -p segue-cli --test documents` writes the texts anew.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! `segue validate` says about it. `SEGUE_BLESS=1 cargo test -p segue-cli documents` writes the texts anew.
 
 use std::{fs, path::PathBuf};
 
-use support::Place;
+use crate::support::Place;
 
 fn documents() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/documents");
@@ -76,7 +73,7 @@ fn stdin_is_a_document_too() {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(b"id: piped\nnodes:\n  - { id: a, task: pass, inputs: { x: 1 } }\n").unwrap();
-    let ran = support::end_of(child);
+    let ran = crate::support::end_of(child);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert_eq!(ran.document()["outputs"]["a"]["x"], 1);
 }

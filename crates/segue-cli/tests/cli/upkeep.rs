@@ -1,10 +1,7 @@
 //! Starting over and cleaning up: rerun, delete, collect; lists by label and parent.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::Place;
 use serde_json::json;
-use support::Place;
 
 /// Three steps; the second fails until `fixed` is there. Each leaves a mark.
 const STEPS: &str = r#"

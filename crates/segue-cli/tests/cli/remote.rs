@@ -1,8 +1,5 @@
 //! Graphs and crews on servers, by the whole program: killed while they run, asked by them, and with keys that are nowhere to
 //! be found afterwards.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     fs,
@@ -10,11 +7,11 @@ use std::{
     process::{Child, Stdio},
 };
 
+use crate::support::{Place, Ran, end_of, until};
 use segue_testkit::{
     crewai_server::{CrewaiServer, Shape},
     langgraph_server::LanggraphServer,
 };
-use support::{Place, Ran, end_of, until};
 
 const KEY: &str = "key-canary-4711";
 
@@ -125,7 +122,7 @@ fn a_cancel_ends_what_runs_on_servers() {
     let place = place(&crews, &graphs, "endless", "endless");
     let child = spawn(&place, &["run", "remote.yaml", "--json"]);
     until("both run", || (polls(&crews) > 0 && streams(&graphs) > 0).then_some(()));
-    support::signal(&child, nix::sys::signal::Signal::SIGINT);
+    crate::support::signal(&child, nix::sys::signal::Signal::SIGINT);
     let ran = end_of(child);
     assert_ne!(ran.code, 0, "{ran:#?}");
     assert_eq!((crews.running(), graphs.running()), (0, 0), "{ran:#?}");

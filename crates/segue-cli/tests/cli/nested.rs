@@ -1,12 +1,9 @@
 //! Instances, iterations, groups and blocks, as people and programs see them.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fmt::Write;
 
+use crate::support::Place;
 use serde_json::json;
-use support::Place;
 
 /// Five instances of which one fails and is tolerated, a loop of three, and something at the end.
 const NESTED: &str = r#"

@@ -1,14 +1,11 @@
 //! Graphs of LangGraph go on where they were: their process may be killed, or the whole program, and a person may be asked
 //! in between. Real LangGraph, the gateway, SQLite.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::process::{Child, Stdio};
 
+use crate::support::{Place, Ran, end_of, until};
 use segue_testkit::provider::{Reply, StubProvider};
 use serde_json::{Value, json};
-use support::{Place, Ran, end_of, until};
 
 /// Four steps, one model call each. After the third answer, before that step is kept, it does what `THEN` says, once.
 const FOUR: &str = r#"
@@ -129,7 +126,7 @@ fn place(code: &str, hints: &Value) -> Place {
 
 fn spawn(place: &Place, provider: &StubProvider, args: &[&str]) -> Child {
     let mut command = place.command(args);
-    command.env("SEGUE_HOME", support::home());
+    command.env("SEGUE_HOME", crate::support::home());
     command.env("OPENAI_BASE_URL", provider.base_url()).env("OPENAI_API_KEY", "sk-secret-of-the-test");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

@@ -1,8 +1,5 @@
 //! Real CrewAI, the real program and a stub of a provider: what a crash costs, what is counted, what is waited for, what is
 //! refused, and that no key is ever where it should not be.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     fs,
@@ -11,9 +8,9 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{Place, Ran, end_of, until};
 use segue_testkit::provider::{Reply, StubProvider};
 use serde_json::{Value, json};
-use support::{Place, Ran, end_of, until};
 
 /// The provider's key. Never in a worker, nor anywhere else.
 const CANARY: &str = "sk-canary-0123456789abcdef";
@@ -89,7 +86,7 @@ fn team() -> Place {
 
 fn spawn(place: &Place, provider: &StubProvider, args: &[&str]) -> Child {
     let mut command = place.command(args);
-    command.env("SEGUE_HOME", support::home());
+    command.env("SEGUE_HOME", crate::support::home());
     command.env("OPENAI_BASE_URL", provider.base_url()).env("OPENAI_API_KEY", CANARY);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
@@ -276,5 +273,5 @@ fn no_key_is_where_it_should_not_be() {
         assert!(!ran.stdout.contains("sk-canary") && !ran.stderr.contains("sk-canary"), "{ran:#?}");
     }
     assert_eq!(holder(place.path(), "sk-canary"), None);
-    assert_eq!(holder(&support::home().join("worker"), "sk-canary"), None);
+    assert_eq!(holder(&crate::support::home().join("worker"), "sk-canary"), None);
 }

@@ -1,7 +1,4 @@
 //! Two `segue serve` on one store: one is killed, one is frozen, and what people ask reaches whoever has the run.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::support::{PATIENCE, Place, Ran, lives, signal, until};
 use nix::sys::signal::Signal;
 use segue_core::time::Timestamp;
 use segue_testkit::services::{self, Database};
 use serde_json::{Value, json};
-use support::{PATIENCE, Place, Ran, lives, signal, until};
 
 /// Declares each test once for every store that several engines can share.
 macro_rules! on_every_store {

@@ -1,14 +1,11 @@
 //! `segue serve`: what is submitted is carried out; leaving loses nothing.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use nix::sys::signal::Signal;
-use support::{
+use crate::support::{
     Place,
     serving::{Serving, ended, submit},
     until,
 };
+use nix::sys::signal::Signal;
 
 /// A task that writes a line, waits for a file, and a task after it.
 const GATED: &str = "id: gated\nnodes:\n  - id: a\n    task: process.run\n    inputs: { argv: [sh, -c, 'echo begun >> begun; while [ ! -e go ]; do sleep 0.02; done; echo a >> log'] }\n  - { id: b, task: process.run, depends_on: [a], inputs: { argv: [sh, -c, 'echo b >> log'] } }\n";

@@ -1,14 +1,11 @@
 //! What models have answered a crew is paid once: its worker may be killed, or the whole program, and a person may be
 //! asked in between. Real CrewAI, the gateway, SQLite.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::process::{Child, Stdio};
 
+use crate::support::{Place, Ran, end_of, until};
 use segue_testkit::provider::{Reply, StubProvider};
 use serde_json::Value;
-use support::{Place, Ran, end_of, until};
 
 /// Six tasks, one model call each. After the fourth answer of its first attempt it does what `THEN` says.
 const SIX: &str = r#"
@@ -43,7 +40,7 @@ fn workflow(place: &Place, then: &str) {
 
 fn spawn(place: &Place, provider: &StubProvider, args: &[&str]) -> Child {
     let mut command = place.command(args);
-    command.env("SEGUE_HOME", support::home());
+    command.env("SEGUE_HOME", crate::support::home());
     command.env("OPENAI_BASE_URL", provider.base_url()).env("OPENAI_API_KEY", "sk-secret-of-the-test");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
