@@ -6,6 +6,7 @@
 //! chain, that is commits to commits.
 //!
 //! * [`shapes`]: the workflows. [`workloads`]: running them. [`crash`]: W6. [`startup`]: W7. [`soak`]: minutes of W3, killed.
+//! * [`storm`]: a provider that refuses everybody.
 //! * [`place`]: the stores, and the engines on them. [`server`], [`measure`], [`disk`]: what is measured.
 #![allow(unreachable_pub)]
 
@@ -18,6 +19,7 @@ mod server;
 mod shapes;
 mod soak;
 mod startup;
+mod storm;
 mod workloads;
 
 use std::process::{Command, ExitCode};
@@ -39,15 +41,17 @@ fn main() -> ExitCode {
 
 fn run(mut arguments: Vec<String>) -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let asks_help = words.iter().any(|word| ["--help", "-h"].contains(word));
     match words[..] {
         ["--one", name, place] => {
             println!("{}", one(name, place.parse()?)?);
             return Ok(());
         }
         ["--victim", place, at, effects] => return crash::victim(place.parse()?, at, effects.as_ref()),
-        ["--soaked", place, at, folder] => return soak::soaked(place.parse()?, at, folder.as_ref()),
-        ["soak", ..] => return soak::run(&words[1..]),
-        _ if words.iter().any(|word| ["--help", "-h"].contains(word)) => {
+        ["--soaked", at, folder, ..] => return soak::soaked(at, folder.as_ref(), words.get(3).copied()),
+        ["soak", ..] if !asks_help => return soak::run(&words[1..]),
+        ["storm", ..] if !asks_help => return storm::run(&words[1..]),
+        _ if asks_help => {
             println!("{}", report::HELP);
             return Ok(());
         }

@@ -20,8 +20,14 @@ Runs durable no-op workloads through the engine. Stores: sqlite (synchronous=FUL
 
 With four engines W1, W2, W4 and W8 are four runs at once, one an engine.
 
-cargo xtask bench soak [--short] [--minutes N] [--json]
-Ten minutes (--short: one) of W3 on SQLite while the process is killed again and again: memory, file size, slots must stay flat.
+cargo xtask bench soak [--short] [--minutes N] [--plant WHAT] [--json]
+Ten minutes (--short: one) of W3 on SQLite while the process is killed again and again: memory, open files, the database,
+its log and slots must stay flat, and nothing may be left of runs that were removed. --plant memory, files, rows,
+retention, log or slots makes something grow, which must be found.
+
+cargo xtask bench storm [--runs N] [--seconds N] [--retry-after N] [--plant herd] [--json]
+10,000 queued runs with a call of a model each, carried out by `segue serve`, while the provider answers 429 for a minute:
+its retries must spread over time, its memory stay bounded, and every run end.
 
 --json prints one JSON line a workload and store. `limit_per_s` is what the disk can do: one-row FULL commits with
 plain rusqlite in the same folder; `ratio` is tasks a second to that; `ratio_to_grown_log` to the same over a log that
