@@ -150,11 +150,10 @@ fn explain_setup(code: &SqlState, shown: &str, message: &str) -> Option<StoreErr
 
 fn explain_driver(error: &Error, shown: &str) -> StoreError {
     let text = chain(error);
-    if cause::<rustls::Error>(error).is_some() || text.contains("TLS") {
-        return StoreError::Broken(format!(
-            "no trusted, encrypted connection to {shown}: {text}; name the file with the server's authority by \
-             sslrootcert=FILE in the URL, or say sslmode=disable if the way there is safe"
-        ));
+    let refused = tls_refusal(error);
+    if refused.is_some() || text.contains("TLS") {
+        let cure = tls_cure(refused);
+        return StoreError::Broken(format!("no trusted, encrypted connection to {shown}: {text}; {cure}"));
     }
     if text.contains("password missing") {
         return StoreError::Broken(format!("{shown} asks for a password, and none is given"));
@@ -166,6 +165,30 @@ fn explain_driver(error: &Error, shown: &str) -> StoreError {
         return StoreError::Unavailable(format!("no connection to {shown}: {text}"));
     }
     StoreError::Broken(format!("{shown} answered something unexpected: {text}"))
+}
+
+/// What was wrong with the encryption, where it is known. The driver hides it in an I/O error, whose own causes begin behind it.
+fn tls_refusal(error: &Error) -> Option<&rustls::Error> {
+    cause::<rustls::Error>(error).or_else(|| cause::<io::Error>(error)?.get_ref()?.downcast_ref())
+}
+
+fn tls_cure(refused: Option<&rustls::Error>) -> &'static str {
+    use rustls::{CertificateError, Error::InvalidCertificate};
+    match refused {
+        Some(InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "name the server in the URL as its certificate does, or give it a certificate with the name in the URL",
+        Some(InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        )) => "give the server a new certificate, or set the clock of this machine",
+        _ => {
+            "name the file with the server's authority by sslrootcert=FILE in the URL, or say sslmode=disable if the way \
+             there is safe"
+        }
+    }
 }
 
 fn no_writes(shown: &str, message: &str) -> StoreError {

@@ -1,6 +1,8 @@
 //! Lost connections, servers that go down in the middle, answers that never come.
 #![allow(clippy::unwrap_used)]
 
+#[path = "outage/failover.rs"]
+mod failover;
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -281,5 +283,47 @@ fn among_several_servers_the_primary_is_found() {
         let live = Live::create(&runs, 1, &owner).await;
         let direct: Arc<dyn RunStore> = direct;
         live.assert_kept(&direct).await;
+    });
+}
+
+/// The server has no connection left for a store that has lost its own: that is told, and over as soon as there is room.
+#[test]
+fn a_server_without_room_for_one_more_connection_is_unavailable_and_comes_back() {
+    let server = PostgresServer::start_with(&["max_connections=10", "superuser_reserved_connections=0"]).unwrap();
+    block_on(async {
+        let database = services::Database::on(&server.url()).await;
+        let store: Arc<dyn RunStore> = open(&database.url()).await;
+        let owner = engine(&store, "a", LONG).await;
+        let mut live = Live::create(&store, 1, &owner).await;
+        let admin = database.client().await;
+        let kill = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'segue'";
+        let (stop, url) = (Arc::new(std::sync::atomic::AtomicBool::new(false)), server.url());
+        // Takes whatever is free, as soon as it is.
+        let taking = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                let mut held = Vec::new();
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+                        Ok((client, connection)) => held.push((client, tokio::spawn(connection))),
+                        Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                    }
+                }
+            }
+        });
+        let refused = async || {
+            admin.query(kill, &[]).await.unwrap();
+            match store.get_run(run_id(1)).await {
+                Err(StoreError::Unavailable(text)) if text.contains("max_connections") => Some(()),
+                Ok(_) | Err(StoreError::Unavailable(_)) => None,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        eventually("the store is refused", refused).await;
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        taking.await.unwrap();
+        eventually("the store comes back", async || store.get_run(run_id(1)).await.ok()).await;
+        persist(&store, &mut live, "one").await;
+        live.assert_kept(&store).await;
     });
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+#[path = "setup/tls.rs"]
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 

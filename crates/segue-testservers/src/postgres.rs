@@ -29,6 +29,16 @@ pub struct PostgresServer {
     password: String,
 }
 
+/// What a server is made of.
+#[derive(Default)]
+struct Plan<'p> {
+    settings: &'p [&'p str],
+    /// A certificate and its key.
+    tls: Option<(&'p str, &'p str)>,
+    /// Whose copy it is.
+    primary: Option<&'p PostgresServer>,
+}
+
 impl PostgresServer {
     /// Starts a server as it comes, and waits until it answers. `fsync` is on.
     pub fn start() -> Result<Self> {
@@ -37,9 +47,24 @@ impl PostgresServer {
 
     /// Like [`start`](Self::start), with settings: `start_with(&["max_connections=5"])`.
     pub fn start_with(settings: &[&str]) -> Result<Self> {
+        Self::make(&Plan { settings, ..Plan::default() })
+    }
+
+    /// Like [`start`](Self::start), and speaks TLS with who asks for it: with this certificate and its key, both as PEM.
+    pub fn start_tls(certificate: &str, key: &str) -> Result<Self> {
+        Self::make(&Plan { tls: Some((certificate, key)), ..Plan::default() })
+    }
+
+    /// A second server with the data of this one, that follows it and takes no writes until `SELECT pg_promote()`. It goes by
+    /// the name `standby` in `synchronous_standby_names`.
+    pub fn standby(&self) -> Result<Self> {
+        Self::make(&Plan { primary: Some(self), ..Plan::default() })
+    }
+
+    fn make(plan: &Plan<'_>) -> Result<Self> {
         let mut last = None;
         for _ in 0..TRIES {
-            let mut server = Self::launch(settings)?;
+            let mut server = Self::launch(plan)?;
             match server.wait_ready() {
                 Ok(()) => return Ok(server),
                 Err(error) => last = Some(error),
@@ -48,10 +73,13 @@ impl PostgresServer {
         Err(last.expect("there was a try"))
     }
 
-    fn launch(settings: &[&str]) -> Result<Self> {
+    fn launch(plan: &Plan<'_>) -> Result<Self> {
         let bin = programs::postgres()?;
         let folder = Folder::make("postgres")?;
-        let password = format!("{:016x}{:016x}", random(), random());
+        // A copy has the users of the original.
+        let password = plan
+            .primary
+            .map_or_else(|| format!("{:016x}{:016x}", random(), random()), |primary| primary.password.clone());
         folder.write("password", &password)?;
         let port = free_port()?;
         let mut server = vec![bin.join("postgres").display().to_string()];
@@ -64,15 +92,37 @@ impl PostgresServer {
             "lc_messages=C",
         ]
         .into_iter()
-        .chain(settings.iter().copied())
+        .chain(plan.settings.iter().copied())
         {
             server.extend(["-c".to_owned(), setting.to_owned()]);
         }
+        if let Some((certificate, key)) = plan.tls {
+            server.extend(["-c".to_owned(), "ssl=on".to_owned()]);
+            for (setting, name, text) in
+                [("ssl_cert_file", "server.crt", certificate), ("ssl_key_file", "server.key", key)]
+            {
+                folder.write(name, text)?;
+                server.extend(["-c".to_owned(), format!("{setting}={}", folder.path.join(name).display())]);
+            }
+        }
         server.extend(["-D".to_owned(), folder.path.join("data").display().to_string()]);
         // The password goes over loopback in the clear: a test's connection is not to cost a key derivation.
-        let prepare = r#""$INITDB" -D data --username=segue --pwfile=password --auth=password --encoding=UTF8 --locale=C --no-sync --no-instructions"#;
-        let initdb = bin.join("initdb");
-        let supervisor = Supervisor::start(folder, "QUIT", prepare, &server, &[("INITDB", &initdb)])?;
+        let (program, prepare) = match plan.primary {
+            None => (
+                "initdb",
+                r#""$PROGRAM" -D data --username=segue --pwfile=password --auth=password --encoding=UTF8 --locale=C --no-sync --no-instructions"#.to_owned(),
+            ),
+            Some(primary) => (
+                "pg_basebackup",
+                format!(
+                    r#"PGPASSWORD=$(cat password) "$PROGRAM" -D data --write-recovery-conf --wal-method=stream --checkpoint=fast --no-sync \
+                    --dbname='host=127.0.0.1 port={} user=segue application_name=standby'"#,
+                    primary.port
+                ),
+            ),
+        };
+        let program = bin.join(program);
+        let supervisor = Supervisor::start(folder, "QUIT", &prepare, &server, &[("PROGRAM", &program)])?;
         Ok(Self { supervisor, bin, port, password })
     }
 
