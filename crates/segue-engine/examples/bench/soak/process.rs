@@ -45,7 +45,7 @@ pub const PROGRESS: &str = "progress";
 /// Growth that is planted, to see that the verdict finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
-    /// A kilobyte a run.
+    /// 16 KB a run.
     Memory,
     /// A file that stays open, four times a second.
     Files,
@@ -90,10 +90,10 @@ impl Plant {
     pub fn in_database(self, at: &str) -> Result<()> {
         let sql = match self {
             Self::Rows => {
-                "CREATE TRIGGER planted BEFORE DELETE ON tasks WHEN old.place % 8 = 0 BEGIN SELECT RAISE(IGNORE); END"
+                "CREATE TRIGGER planted BEFORE DELETE ON tasks WHEN random() % 8 = 0 BEGIN SELECT RAISE(IGNORE); END"
             }
             Self::Slots => {
-                "CREATE TRIGGER planted BEFORE DELETE ON limit_slots WHEN random() % 500 = 0 \
+                "CREATE TRIGGER planted BEFORE DELETE ON limit_slots WHEN random() % 64 = 0 \
                  BEGIN SELECT RAISE(IGNORE); END"
             }
             _ => return Ok(()),
@@ -150,7 +150,7 @@ pub fn soaked(at: &str, folder: &Path, plant: Option<&str>) -> Result<()> {
                     let started = engine.start_run(hash, StartRun::default()).await?;
                     engine.wait(started.run_id).await?;
                     done.fetch_add(1, Ordering::Relaxed);
-                    leaked.extend((plant == Some(Plant::Memory)).then(|| vec![1; 1 << 10]));
+                    leaked.extend((plant == Some(Plant::Memory)).then(|| vec![1; 16 << 10]));
                 }
                 anyhow::Ok(())
             });

@@ -12,8 +12,10 @@ use super::{
 
 /// By how much something may exceed what it was before: noise, and the page cache of the allocator.
 const GROWTH: f64 = 1.25;
-/// The store moves its log into the file when it has this size at the latest, if no reader hinders it.
-const LOG_MB: f64 = 64.0;
+/// The store begins its log again when it has this size at the latest, if no reader hinders it for long.
+const LOG_MB: f64 = 66.0;
+/// What was to be removed may be there for so many times as long, on a machine that does much else.
+const RETENTION_SLACK: f64 = 5.0;
 /// Signals of limits that a store keeps.
 const SIGNALS: u64 = 1_000;
 
@@ -33,10 +35,10 @@ impl Lives {
         self.killed.iter().chain([&self.last])
     }
 
-    /// The middle of the long life, and its end. Its beginning fills caches.
+    /// The long life when its caches are full, and its end.
     fn windows(&self) -> (&[Sample], &[Sample]) {
         let at = |percent: usize| self.last.len() * percent / 100;
-        (&self.last[at(20)..at(60)], &self.last[at(60)..])
+        (&self.last[at(10)..at(35)], &self.last[at(70)..])
     }
 }
 
@@ -88,8 +90,8 @@ impl fmt::Display for Line {
 }
 
 pub fn judge(lives: &Lives, left: &Left) -> Vec<Line> {
-    let (middle, end) = lives.windows();
-    let (before, now) = (Sample::most(middle), Sample::most(end));
+    let (early, end) = lives.windows();
+    let (before, now) = (Sample::most(early), Sample::most(end));
     let thirds = lives.killed.len() / 3;
     // The first life fills the file.
     let memory = |lives: &[Vec<Sample>]| lives.iter().map(|life| Sample::most(life).rss_mb).fold(0.0, f64::max);
@@ -104,17 +106,12 @@ pub fn judge(lives: &Lives, left: &Left) -> Vec<Line> {
             memory(&lives.killed[lives.killed.len() - thirds..]),
             2.0,
         ),
-        Line::new("open files", Some(before.open_files), now.open_files, before.open_files + 8.0),
+        Line::new("open files", Some(before.open_files), now.open_files, before.open_files + 4.0),
         // A file is as large as the most that was in use at once, unless free pages are not used again.
         Line::new("file, MB, beside the most in use", Some(all.used_mb), all.file_mb, all.used_mb * 1.1 + 8.0),
-        Line::flat("in use for each kept run, KB", used_by_run(middle), used_by_run(end), 0.0),
-        Line::new(
-            "the oldest kept run ended s ago",
-            Some(before.oldest_s),
-            now.oldest_s,
-            (before.oldest_s * GROWTH).max(2.0 * retention),
-        ),
-        Line::new("log, MB", Some(before.log_mb), now.log_mb, (before.log_mb * GROWTH).clamp(LOG_MB, 2.0 * LOG_MB)),
+        Line::flat("in use for each kept run, KB", used_by_run(early), used_by_run(end), 0.0),
+        Line::new("the oldest kept run ended s ago", Some(before.oldest_s), now.oldest_s, retention * RETENTION_SLACK),
+        Line::new("log, MB", Some(before.log_mb), now.log_mb, LOG_MB),
         // Those of a process that was killed are given up when somebody asks for one.
         Line::new("slots held at once", None, all.slots, f64::from(2 * SLOTS)),
         Line::new("engines that own a run at the end", None, left.owners as f64, 0.0),
