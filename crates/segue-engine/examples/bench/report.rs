@@ -27,7 +27,8 @@ retention, log or slots makes something grow, which must be found.
 
 cargo xtask bench storm [--runs N] [--seconds N] [--retry-after N] [--plant herd] [--json]
 10,000 queued runs with a call of a model each, carried out by `segue serve`, while the provider answers 429 for a minute:
-its retries must spread over time, its memory stay bounded, and every run end.
+its retries must spread over time, its memory stay bounded, and every run end. For a machine that does nothing else: a
+process that was kept waiting makes up for it in one second.
 
 --json prints one JSON line a workload and store. `limit_per_s` is what the disk can do: one-row FULL commits with
 plain rusqlite in the same folder; `ratio` is tasks a second to that; `ratio_to_grown_log` to the same over a log that
