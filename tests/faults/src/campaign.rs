@@ -133,6 +133,10 @@ fn next<'a>(queue: &Mutex<impl Iterator<Item = Point<'a>>>, report: &Mutex<Repor
 fn in_turn<'a>(mut groups: Groups<'a>, plan: &Plan) -> Vec<Point<'a>> {
     let mut random = fastrand::Rng::with_seed(plan.seed);
     groups.iter_mut().for_each(|group| random.shuffle(group));
+    if let Some(wanted) = program::points_wanted() {
+        groups.iter_mut().for_each(|group| group.retain(|point| point.to_string().contains(&wanted)));
+        groups.retain(|group| !group.is_empty());
+    }
     random.shuffle(&mut groups);
     let longest = groups.iter().map(Vec::len).max().unwrap_or_default();
     let mut all: Vec<Point<'a>> =

@@ -111,6 +111,7 @@ impl<'a> Case<'a> {
             }
         });
         judge.acknowledge(ended.documents());
+        judge.hear(&ended.stderr);
         cancelled.unwrap_or(ended)
     }
 
@@ -127,6 +128,7 @@ impl<'a> Case<'a> {
             }
         });
         judge.acknowledge(ended.documents());
+        judge.hear(&ended.stderr);
         neighbour.unwrap_or(ended)
     }
 
@@ -153,6 +155,7 @@ impl<'a> Case<'a> {
             }
         });
         judge.acknowledge(ended.documents());
+        judge.hear(&ended.stderr);
         ended
     }
 

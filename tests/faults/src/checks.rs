@@ -36,6 +36,8 @@ pub struct Judge<'a> {
     /// Calls of the program fail: attempts may fail by that, and say so in the log.
     calls_fail: bool,
     may_fail: bool,
+    /// An engine has said that it could not give its slots back in time: they are free when its lease ends.
+    slots_kept: bool,
     problems: Vec<String>,
 }
 
@@ -51,6 +53,7 @@ impl<'a> Judge<'a> {
             gone: BTreeSet::new(),
             calls_fail: false,
             may_fail: false,
+            slots_kept: false,
             problems: Vec::new(),
         }
     }
@@ -58,6 +61,11 @@ impl<'a> Judge<'a> {
     /// Calls of the program fail.
     pub const fn expect_failing_calls(&mut self) {
         self.calls_fail = true;
+    }
+
+    /// A command has said this on stderr.
+    pub fn hear(&mut self, said: &str) {
+        self.slots_kept |= said.contains("some slots of limits could not be given back");
     }
 
     /// These engines were there before, and have gone.
@@ -138,8 +146,9 @@ impl<'a> Judge<'a> {
     pub fn ended(&mut self, effects: &Effects, store: Result<Snapshot, String>) {
         let Some(snapshot) = self.look(effects, store) else { return };
         self.demand(snapshot.owners == 0, || format!("{} engines still own a run", snapshot.owners));
-        let leaked = snapshot.slots.iter().filter(|(engine, _)| !self.gone.contains(engine));
-        let leaked: Vec<_> = leaked.map(|(_, slot)| format!("a slot of a limit is still held: {slot}")).collect();
+        let leaked = snapshot.slots.iter().filter(|(engine, _)| !self.slots_kept && !self.gone.contains(engine));
+        let leaked: Vec<_> =
+            leaked.map(|(engine, slot)| format!("a slot of a limit is still held by {engine}: {slot}")).collect();
         self.problems.extend(leaked);
         let [run] = &snapshot.runs[..] else {
             return self.complain(format!("one start with one key came to {} runs", snapshot.runs.len()));

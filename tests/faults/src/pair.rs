@@ -1,6 +1,7 @@
 //! Two engines on one database: one is killed, the other takes over.
 
 use std::{
+    os::unix::process::ExitStatusExt,
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -270,9 +271,13 @@ impl<'a> Pair<'a> {
 
     /// An engine is asked to leave, and does.
     fn leave(&mut self, engine: Going) -> Ended {
+        let was_ready = engine.printed().contains("ready");
         engine.leave();
         let ended = engine.wait();
-        if !ended.was_killed() && ended.code() != 0 {
+        self.judge.hear(&ended.stderr);
+        // The run was over before it was ready: then nobody listened to the signal yet.
+        let was_early = !was_ready && ended.status.signal() == Some(Signal::SIGTERM as i32);
+        if !ended.was_killed() && !was_early && ended.code() != 0 {
             self.judge.complain(format!("{} left with {}: {}", ended.what, ended.code(), ended.stderr.trim()));
         }
         ended

@@ -71,6 +71,11 @@ pub fn seed() -> u64 {
     number("SEGUE_SEED").unwrap_or_else(|| if is_long { fastrand::u64(..) } else { USUAL_SEED })
 }
 
+/// `SEGUE_FAULTS_POINT`: only points whose name holds this text, again and again.
+pub fn points_wanted() -> Option<String> {
+    env::var("SEGUE_FAULTS_POINT").ok()
+}
+
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
