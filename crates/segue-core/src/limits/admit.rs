@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    PATIENCE, PAUSE_MAX, Rate,
+    ABSENCE, PATIENCE, PAUSE_MAX, Rate,
     state::{Insisting, LimitState, Paused, Waiter},
 };
 use crate::{
-    ids::EngineId,
+    ids::{EngineId, TaskRunId},
     ports::{Admission, Bounds, Charge, LimitAsk, LimitRequest, LimitWait, WaitReason},
     time::Timestamp,
 };
@@ -29,6 +29,29 @@ struct Obstacle {
     again_in: Option<Duration>,
 }
 
+/// How somebody who is refused waits at one of its limits.
+struct Here {
+    /// For this limit, and not only for another one.
+    waits: bool,
+    /// Up to then for its minute, and not for room or a turn.
+    from: Option<Timestamp>,
+}
+
+impl Here {
+    fn of(obstacle: Option<&Obstacle>, now: Timestamp) -> Self {
+        let of_minute = obstacle.filter(|one| matches!(one.why, WaitReason::Rate | WaitReason::Tokens));
+        let from = of_minute.and_then(|one| one.again_in).map(|left| now.plus(left));
+        Self { waits: obstacle.is_some(), from }
+    }
+}
+
+/// Somebody has asked. Nothing is written for a moment's difference.
+fn note(asked: &mut Option<Timestamp>, now: Timestamp) {
+    if asked.is_none_or(|last| now.since(last) >= ABSENCE / 8) {
+        *asked = Some(now);
+    }
+}
+
 /// May the request of this engine go? `limits` are those that it asks, in its order; they are changed to what is to be
 /// written. The answer names the first limit that is not open; `holders` is left to the store.
 ///
@@ -43,17 +66,17 @@ pub fn admit(
 ) -> Admission {
     assert_eq!(limits.len(), request.asks.len(), "each ask has its limit");
     let mut first: Option<LimitWait> = None;
-    let mut open = Vec::with_capacity(limits.len());
+    let mut here = Vec::with_capacity(limits.len());
     for (limit, ask) in limits.iter_mut().zip(&request.asks) {
         limit.state.tidy(now, is_alive);
         let obstacle = match limit.obstacle(engine, ask, now) {
             None => limit.turn_of_others(engine, request, ask, now),
             obstacle => {
-                limit.state.kept_since = None;
+                limit.has_no_room(now);
                 obstacle
             }
         };
-        open.push(obstacle.is_none());
+        here.push(Here::of(obstacle.as_ref(), now));
         let Some(Obstacle { why, again_in }) = obstacle else { continue };
         let latest = first.as_ref().and_then(|wait| wait.again_in).max(again_in);
         let wait = LimitWait { on: ask.key.clone(), why, again_in, holders: Vec::new() };
@@ -66,11 +89,12 @@ pub fn admit(
             Admission::Granted(charged.collect())
         }
         Some(wait) => {
-            let insists_since = limits.iter().filter_map(|limit| limit.insisting_since(request)).min();
-            for (limit, is_open) in limits.iter_mut().zip(open) {
-                limit.enlist(engine, request, !is_open, now);
+            let insists_since =
+                limits.iter_mut().filter_map(|limit| Some(limit.insisting(engine, &request.slot)?.since)).min();
+            for (limit, here) in limits.iter_mut().zip(here) {
+                limit.enlist(engine, request, here, now);
                 if request.insists {
-                    limit.insist(engine, request, insists_since.unwrap_or(now));
+                    limit.insist(engine, request, insists_since.unwrap_or(now), now);
                 }
             }
             Admission::Wait(wait)
@@ -102,7 +126,6 @@ pub fn leave(limit: &mut Limit, engine: &EngineId, request: &LimitRequest, ask: 
     let state = &mut limit.state;
     state.line.retain(|waiter| ask.more || waiter.engine != *engine || waiter.party != request.party);
     state.insisting.retain(|one| one.engine != *engine || one.slot != request.slot);
-    state.kept_since = None;
     limit.wakes |= state.is_awaited();
 }
 
@@ -149,19 +172,39 @@ impl Limit {
                 && (waiter.turn, &waiter.party, waiter.since, &waiter.engine)
                     < (place.0, &request.party, place.1, engine)
         };
-        let before = self.state.line.iter().filter(|waiter| is_before(waiter)).count();
         // Each of those before is served by one place.
-        if before == 0 || ask.bounds.concurrent.is_some_and(|most| before < (most.max(1) - self.held) as usize) {
-            return None;
-        }
-        let kept_since = *self.state.kept_since.get_or_insert(now);
-        let left = PATIENCE.saturating_sub(now.since(kept_since));
-        if left.is_zero() {
+        let room = ask.bounds.concurrent.map_or(1, |most| (most.max(1) - self.held) as usize);
+        let line = &mut self.state.line;
+        loop {
+            let before = line.iter().filter(|waiter| is_before(waiter)).count();
+            // Room is not what those lack who were told a time: whoever went would put it off.
+            let is_put_off = |waiter: &Waiter| waiter.kept_since.is_some_and(|since| since > now);
+            let is_overtaken = line.iter().any(|waiter| is_before(waiter) && is_put_off(waiter));
+            if before < room && !is_overtaken {
+                return None;
+            }
+            let mut left = Duration::MAX;
+            let kept = line.iter_mut().filter(|waiter| is_before(waiter));
+            for (at, waiter) in kept.enumerate() {
+                if at < room || is_put_off(waiter) {
+                    let since = *waiter.kept_since.get_or_insert(now);
+                    left = left.min((since.since(now) + PATIENCE).saturating_sub(now.since(since)));
+                }
+            }
+            if !left.is_zero() {
+                return Some(Obstacle { why: WaitReason::Turn, again_in: Some(left) });
+            }
             // They do not come. When they ask again they are the last.
-            self.state.line.retain(|waiter| !is_before(waiter));
-            return None;
+            let is_passed = |waiter: &Waiter| waiter.kept_since.is_some_and(|since| now.since(since) >= PATIENCE);
+            line.retain(|waiter| !is_before(waiter) || !is_passed(waiter));
         }
-        Some(Obstacle { why: WaitReason::Turn, again_in: Some(left) })
+    }
+
+    /// Nobody can go: nobody is late.
+    fn has_no_room(&mut self, now: Timestamp) {
+        for waiter in &mut self.state.line {
+            waiter.kept_since = waiter.kept_since.filter(|since| *since > now);
+        }
     }
 
     /// Where a party and its engine stand in the line, or would.
@@ -191,8 +234,7 @@ impl Limit {
         if ask.keeps_minutes {
             state.users.insert(engine.clone(), now);
         }
-        state.kept_since = None;
-        state.insisting.retain(|one| one.slot != request.slot);
+        state.insisting.retain(|one| one.engine != *engine || one.slot != request.slot);
         self.served(engine, request, ask.more, now);
         self.wakes |= self.state.is_awaited() && ask.bounds.concurrent.is_none_or(|most| self.held < most);
         charged
@@ -207,7 +249,7 @@ impl Limit {
             waiter.turn = end;
         }
         if more {
-            self.enlist(engine, request, true, now);
+            self.enlist(engine, request, Here { waits: true, from: None }, now);
             let own = self.state.line.iter_mut().find(|one| one.engine == *engine && one.party == request.party);
             let own = own.expect("it was enlisted");
             (own.turn, own.since) = (end, end);
@@ -215,14 +257,19 @@ impl Limit {
         self.sort();
     }
 
-    /// Gets in line, or stays there.
-    fn enlist(&mut self, engine: &EngineId, request: &LimitRequest, here: bool, now: Timestamp) {
+    /// Gets in line, or stays there: it has come.
+    fn enlist(&mut self, engine: &EngineId, request: &LimitRequest, here: Here, now: Timestamp) {
         let (turn, since) = self.place(engine, &request.party, now);
         let line = &mut self.state.line;
         match line.iter_mut().find(|waiter| waiter.engine == *engine && waiter.party == request.party) {
-            Some(own) => own.here = here,
+            Some(own) => {
+                (own.here, own.kept_since) = (here.waits, here.from);
+                note(&mut own.asked, now);
+            }
             None => {
-                line.push(Waiter { party: request.party.clone(), engine: engine.clone(), turn, since, here });
+                let (party, engine) = (request.party.clone(), engine.clone());
+                let (here, kept_since) = (here.waits, here.from);
+                line.push(Waiter { party, engine, turn, since, here, asked: Some(now), kept_since });
                 self.sort();
             }
         }
@@ -233,16 +280,17 @@ impl Limit {
         self.state.line.sort_by_key(place);
     }
 
-    fn insisting_since(&self, request: &LimitRequest) -> Option<Timestamp> {
-        self.state.insisting.iter().find(|one| one.slot == request.slot).map(|one| one.since)
+    fn insisting(&mut self, engine: &EngineId, slot: &TaskRunId) -> Option<&mut Insisting> {
+        self.state.insisting.iter_mut().find(|one| one.engine == *engine && one.slot == *slot)
     }
 
-    fn insist(&mut self, engine: &EngineId, request: &LimitRequest, since: Timestamp) {
-        if self.insisting_since(request).is_none() {
-            let one = Insisting { since, engine: engine.clone(), slot: request.slot.clone() };
-            self.state.insisting.push(one);
-            self.state.insisting.sort();
+    fn insist(&mut self, engine: &EngineId, request: &LimitRequest, since: Timestamp, now: Timestamp) {
+        if let Some(own) = self.insisting(engine, &request.slot) {
+            return note(&mut own.asked, now);
         }
+        let one = Insisting { since, engine: engine.clone(), slot: request.slot.clone(), asked: Some(now) };
+        self.state.insisting.push(one);
+        self.state.insisting.sort();
     }
 
     /// What the request will take: as it says, else as others did.

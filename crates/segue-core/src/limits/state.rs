@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::TOO_FAR_AHEAD;
+use super::{ABSENCE, TOO_FAR_AHEAD};
 use crate::{
     ids::{EngineId, TaskRunId},
     time::Timestamp,
@@ -36,9 +36,6 @@ pub struct LimitState {
     /// The engines that keep the minutes themselves, and when each of them went last.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<EngineId, Timestamp>,
-    /// Since when a place has been kept for somebody whose turn it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kept_since: Option<Timestamp>,
 }
 
 /// A pause. It has a beginning so that a clock that is set back ends it.
@@ -63,6 +60,12 @@ pub struct Waiter {
     pub since: Timestamp,
     /// Does it wait for this limit? If not it waits for another one, and this one is not kept for it.
     pub here: bool,
+    /// When it asked last, about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Timestamp>,
+    /// Since when there has been room for it that others would have taken; or from when on there is, if it was told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_since: Option<Timestamp>,
 }
 
 /// One task that has been refused many times, because its limits are never free at once.
@@ -74,6 +77,9 @@ pub struct Insisting {
     pub engine: EngineId,
     /// Its slot.
     pub slot: TaskRunId,
+    /// When it asked last, about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Timestamp>,
 }
 
 impl LimitState {
@@ -86,11 +92,16 @@ impl LimitState {
         near(&mut self.tokens_until);
         self.paused = self.paused.filter(|pause| pause.from <= now && now < pause.until);
         self.users.retain(|_, last| *last <= now && now < last.plus(MINUTE));
-        self.line.retain(|waiter| is_alive(&waiter.engine));
-        self.insisting.retain(|one| is_alive(&one.engine));
-        if self.line.is_empty() {
-            self.kept_since = None;
-        }
+        // A clock that was set back makes nobody wait for what it calls the future.
+        let is_there = |asked: &mut Option<Timestamp>| {
+            let last = asked.map_or(now, |asked| asked.min(now));
+            *asked = Some(last);
+            now.since(last) < ABSENCE
+        };
+        self.line.retain_mut(|waiter| is_alive(&waiter.engine) && is_there(&mut waiter.asked));
+        self.insisting.retain_mut(|one| is_alive(&one.engine) && is_there(&mut one.asked));
+        let latest = now.plus(TOO_FAR_AHEAD);
+        self.line.iter_mut().for_each(|waiter| waiter.kept_since = waiter.kept_since.map(|since| since.min(latest)));
     }
 
     /// From when on it says nothing, whoever is gone by then: nobody waits longer than this without asking again.

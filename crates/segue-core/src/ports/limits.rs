@@ -176,7 +176,8 @@ impl LimitView {
 pub trait LimitStore: Send + Sync {
     /// Decides requests, each as a whole, all in one transaction; the answers in their order. A slot that is held already
     /// is granted again, and costs nothing: repeatable. An engine without a lease gets nothing
-    /// ([`WaitReason::NoLease`]). Who is refused stands in line until it is granted, leaves, or its engine is gone.
+    /// ([`WaitReason::NoLease`]). Who is refused stands in line until it is granted, leaves, has not asked for
+    /// [`ABSENCE`](crate::limits::ABSENCE), or its engine is gone.
     async fn acquire(&self, acquire: Acquire) -> Result<Vec<Admission>, StoreError>;
 
     /// Gives slots back, and counts what they took. Repeatable as far as the slots go; those that are not held any more

@@ -47,7 +47,9 @@ pub(super) enum Kind {
     Upkeep,
     /// A write that must not.
     Claim,
-    /// A write of facts: what [`Faults::fail_next`] counts.
+    /// A question for slots: as a claim, and may be planned.
+    Slots,
+    /// A write of facts: what [`Faults::fail_next`] counts, of a store of runs.
     Write,
 }
 
@@ -201,7 +203,7 @@ impl Faults {
         if kind != Kind::Read && self.is_full.load(Ordering::Acquire) {
             return Fate::Fails(full);
         }
-        if kind == Kind::Write
+        if matches!(kind, Kind::Write | Kind::Slots)
             && let Some(planned) = locked(&self.planned).pop_front()
         {
             return planned.fate();
@@ -245,7 +247,8 @@ impl Drawn {
             return Fate::Late(self.moment());
         }
         let told: Option<fn() -> StoreError> = if is_write && self.strikes(after) { Some(unavailable) } else { None };
-        let times = 1 + u8::from(is_write && kind != Kind::Claim && self.strikes(twice));
+        let may_be_doubled = is_write && !matches!(kind, Kind::Claim | Kind::Slots);
+        let times = 1 + u8::from(may_be_doubled && self.strikes(twice));
         let (mut before, mut after) = (Duration::ZERO, Duration::ZERO);
         if self.strikes(slow) {
             let slow = if self.rng.bool() { &mut before } else { &mut after };

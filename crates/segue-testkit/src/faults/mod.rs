@@ -21,6 +21,7 @@
 
 mod fate;
 mod journal;
+mod limits;
 mod records;
 mod run_store;
 mod signals;
@@ -29,6 +30,7 @@ mod weather;
 pub use self::{
     fate::{Fault, Faults, unavailable},
     journal::{Journal, names},
+    limits::FaultLimits,
     records::{FaultCheckpoints, FaultJournal},
     run_store::FaultStore,
     weather::Weather,

@@ -3,27 +3,29 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream, stream::BoxStream};
-use segue_core::ids::RunId;
 
 use super::fate::Faults;
 
 /// What is still heard of `signals`.
-pub(super) fn heard(signals: BoxStream<'static, RunId>, faults: Arc<Faults>) -> BoxStream<'static, RunId> {
+pub(super) fn heard<T: Clone + Send + Sync + 'static>(
+    signals: BoxStream<'static, T>,
+    faults: Arc<Faults>,
+) -> BoxStream<'static, T> {
     let held = None;
     stream::unfold((signals, faults, held), |(mut signals, faults, mut held)| async move {
         loop {
-            let run: RunId = signals.next().await?;
+            let one: T = signals.next().await?;
             let weather = faults.weather();
             if faults.strikes(weather.signal_lost) {
                 continue;
             }
             if held.is_none() && faults.strikes(weather.signal_late) {
-                held = Some(run);
+                held = Some(one);
                 continue;
             }
-            let mut out = vec![run];
+            let mut out = vec![one.clone()];
             if faults.strikes(weather.signal_twice) {
-                out.push(run);
+                out.push(one);
             }
             out.extend(held.take());
             return Some((stream::iter(out), (signals, faults, held)));
