@@ -59,10 +59,20 @@ async fn work(inner: &Arc<Inner>, store: &dyn LimitStore) -> bool {
     let Todo { pauses, freed, left } = inner.lines().todo();
     let mut has_failed = false;
     // First, so that nobody goes who would not have to come back.
-    for (keys, span) in pauses {
+    for (keys, until) in pauses {
+        let span = until.saturating_duration_since(Instant::now());
         let paused = store.pause(keys.clone(), span).await;
         tracing::info!(limits = %shown(&keys), seconds = span.as_secs_f64(), "a provider asks to wait; everybody does");
-        has_failed |= told("a pause", paused);
+        if told("a pause", paused) {
+            has_failed = true;
+            inner.lines().pause(keys, until);
+        }
+    }
+    // Before anything is asked: who comes now is not to lose its place to somebody who left before.
+    if !left.is_empty() {
+        let is_told = !told("a place in line", store.leave(&inner.engine, left.clone()).await);
+        inner.lines().have_left(left, is_told);
+        has_failed |= !is_told;
     }
     let chosen = inner.lines().candidates();
     let asked = with_places(inner, chosen);
@@ -83,23 +93,28 @@ async fn work(inner: &Arc<Inner>, store: &dyn LimitStore) -> bool {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        store.acquire(Acquire { engine: inner.engine.clone(), dead, requests }).await
+        store.acquire(Acquire { engine: inner.engine.clone(), dead, requests: requests.clone() }).await
     };
-    let leave = async { left.is_empty() || !told("a place in line", store.leave(&inner.engine, left).await) };
-    let (is_freed, answers, has_left) = tokio::join!(free, ask, leave);
-    has_failed |= !is_freed || !has_left;
-    match answers {
-        Ok(answers) => asked.into_iter().zip(answers).for_each(|(one, answer)| settle(inner, one, answer)),
-        Err(error) => {
-            has_failed = true;
-            tracing::warn!(engine_id = %inner.engine, %error, "limits cannot be asked");
-            for Asked { waiting, place } in asked {
-                inner.lines().unanswered(waiting, PAUSE);
-                drop(place);
+    let (is_freed, answers) = tokio::join!(free, ask);
+    let answers = answers.unwrap_or_else(|error| {
+        has_failed = true;
+        tracing::warn!(engine_id = %inner.engine, %error, "limits cannot be asked");
+        Vec::new()
+    });
+    let mut answers = answers.into_iter();
+    for (one, request) in asked.into_iter().zip(&requests) {
+        let answer = answers.next();
+        inner.lines().keeps_places(request, one.waiting.is_unsure, answer.as_ref());
+        match answer {
+            Some(answer) => settle(inner, one, answer),
+            None => {
+                inner.lines().unanswered(one.waiting, PAUSE);
+                drop(one.place);
             }
         }
     }
-    has_failed
+    inner.lines().has_asked();
+    has_failed || !is_freed
 }
 
 /// Takes the place of its adapter for each of them; who gets none waits for one.
@@ -139,7 +154,8 @@ fn settle(inner: &Arc<Inner>, asked: Asked, admission: Admission) {
                 bounds: wanted.bounds,
                 charged,
             });
-            let slot = LimitSlot::new(Limits(inner.clone()), waiting.slot.clone(), charges.collect());
+            let slot =
+                LimitSlot::new(Limits(inner.clone()), waiting.slot.clone(), charges.collect(), waiting.is_unsure);
             let unwanted = inner.lines().answer(&waiting, Answer::Go(place, Arc::new(slot)));
             match unwanted {
                 // This gives all of it back.

@@ -11,7 +11,7 @@ use std::{
 
 use segue_core::{
     ids::{EngineId, LimitKey, TaskRunId},
-    ports::{EngineRecord, Freed, LimitRequest, LimitWait, WaitReason},
+    ports::{Admission, Bounds, EngineRecord, Freed, LimitAsk, LimitRequest, LimitWait, WaitReason},
 };
 use tokio::time::Instant;
 
@@ -28,8 +28,14 @@ const ASKED_OF_A_LINE: usize = 16;
 const OPENED_BY_A_SIGNAL: usize = 8;
 /// Whoever waits asks again after this long, whatever was lost meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// A question whose answer was lost may still be under way. After this long it is not: what it was granted so late is
+/// given back then.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 /// The engine's own lease has to be renewed first.
 const ASK_AFTER_LAPSE: Duration = Duration::from_millis(200);
+
+/// A workflow at a limit.
+type Place = (Arc<str>, LimitKey);
 
 /// A workflow and the keys of its limits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +76,16 @@ pub(super) struct Lines {
     freed: Vec<Freed>,
     /// Slots are being given back.
     is_freeing: bool,
-    pauses: Vec<(Vec<LimitKey>, Duration)>,
+    /// The store is being asked: what it grants may have to be given back.
+    is_asking: bool,
+    /// Slots that are given back once more, then: a question for them may be under way.
+    doubtful: Vec<(Instant, Freed)>,
+    pauses: Vec<(Vec<LimitKey>, Instant)>,
+    /// The places in line that the store keeps, or may: a workflow at a limit.
+    kept: BTreeSet<Place>,
+    /// Those for which perhaps nobody waits any more.
+    emptied: BTreeSet<Place>,
+    /// Tasks that wait no more, and may have insisted.
     left: Vec<LimitRequest>,
     /// Engines that are known to be gone.
     pub(super) dead: BTreeSet<EngineId>,
@@ -79,9 +94,23 @@ pub(super) struct Lines {
 /// What the keeper is to tell the store.
 #[derive(Default)]
 pub(super) struct Todo {
-    pub(super) pauses: Vec<(Vec<LimitKey>, Duration)>,
+    pub(super) pauses: Vec<(Vec<LimitKey>, Instant)>,
     pub(super) freed: Vec<Freed>,
     pub(super) left: Vec<LimitRequest>,
+}
+
+/// What gives up a workflow's place in line.
+fn nobody_at(party: Arc<str>, key: LimitKey) -> LimitRequest {
+    let ask = LimitAsk { key, bounds: Bounds::default(), tokens: None, more: false, keeps_minutes: false };
+    LimitRequest { slot: TaskRunId::from("nobody"), party, insists: false, asks: vec![ask] }
+}
+
+/// Only the slots: what they took has been counted, or nobody knows.
+fn without_tokens(mut freed: Freed) -> Freed {
+    for charge in &mut freed.charges {
+        (charge.bounds.tokens_per_minute, charge.charged) = (None, 0);
+    }
+    Freed { tokens: 0, ..freed }
 }
 
 impl LineId {
@@ -109,17 +138,20 @@ impl Lines {
             && let Some(at) = line.tickets.iter().position(|ticket| ticket.number == number)
             && let Some(ticket) = line.tickets.remove(at)
         {
-            self.forget(ticket);
+            self.forget(&ticket);
         }
         self.answers.remove(&number)
     }
 
     /// A ticket waits no more. If the store knows of it, it is told.
-    fn forget(&mut self, ticket: Waiting) {
-        if ticket.refused_by.is_some() {
-            let party = ticket.want.party.clone();
-            let request = ticket.request(|key| self.waiting_for(&party, key) > 0);
-            self.left.push(request);
+    fn forget(&mut self, ticket: &Waiting) {
+        self.emptied.extend(ticket.places());
+        if ticket.is_unsure {
+            self.give_back(ticket.without_knowing(), true);
+        }
+        if ticket.is_unsure || ticket.refused_by.is_some() {
+            // The places in line are given up when nobody waits there.
+            self.left.push(ticket.request(|_| true));
         }
     }
 
@@ -137,23 +169,71 @@ impl Lines {
     }
 
     /// Slots were given back: those who wait for them here need no signal.
-    pub(super) fn free(&mut self, freed: Freed) {
+    pub(super) fn free(&mut self, freed: Freed, is_doubtful: bool) {
         self.living.remove(&freed.slot);
         for charge in &freed.charges {
             self.signalled(&charge.key);
         }
+        self.give_back(freed, is_doubtful);
+    }
+
+    /// `is_doubtful`: they were asked for more than once, and one of the questions may still be under way.
+    fn give_back(&mut self, freed: Freed, is_doubtful: bool) {
+        if is_doubtful {
+            self.doubtful.push((Instant::now() + UNDER_WAY_MAX, without_tokens(freed.clone())));
+        }
         self.freed.push(freed);
     }
 
-    pub(super) fn pause(&mut self, keys: Vec<LimitKey>, span: Duration) {
-        self.pauses.push((keys, span));
+    pub(super) fn pause(&mut self, keys: Vec<LimitKey>, until: Instant) {
+        self.pauses.push((keys, until));
     }
 
-    /// What is to be told to the store before anything is asked.
+    /// What is to be told to the store before anything is asked. Nothing is being asked.
     pub(super) fn todo(&mut self) -> Todo {
         let freed = std::mem::take(&mut self.freed);
         self.is_freeing = !freed.is_empty();
-        Todo { pauses: std::mem::take(&mut self.pauses), freed, left: std::mem::take(&mut self.left) }
+        let mut left = std::mem::take(&mut self.left);
+        for (party, key) in std::mem::take(&mut self.emptied) {
+            if self.waiting_for(&party, &key) == 0 && self.kept.contains(&(party.clone(), key.clone())) {
+                left.push(nobody_at(party, key));
+            }
+        }
+        Todo { pauses: std::mem::take(&mut self.pauses), freed, left }
+    }
+
+    /// The store was told who left, or not: then it is told again.
+    pub(super) fn have_left(&mut self, left: Vec<LimitRequest>, is_told: bool) {
+        for request in left {
+            let given_up = request.asks.iter().filter(|ask| !ask.more);
+            let places: Vec<Place> = given_up.map(|ask| (request.party.clone(), ask.key.clone())).collect();
+            if is_told {
+                places.iter().for_each(|place| {
+                    self.kept.remove(place);
+                });
+            } else if places.is_empty() {
+                self.left.push(request);
+            } else {
+                self.emptied.extend(places);
+            }
+        }
+    }
+
+    /// What the answer to a request says of the places that the store keeps. None: it did not answer.
+    pub(super) fn keeps_places(&mut self, request: &LimitRequest, is_unsure: bool, answer: Option<&Admission>) {
+        for ask in &request.asks {
+            let place = (request.party.clone(), ask.key.clone());
+            match answer {
+                // What was granted before and not heard may have kept it.
+                Some(Admission::Granted(_)) if !ask.more && is_unsure => {}
+                Some(Admission::Granted(_)) if !ask.more => {
+                    self.kept.remove(&place);
+                }
+                _ => {
+                    self.kept.insert(place);
+                }
+            }
+        }
     }
 
     /// The store has been told, or not: then it is told again.
@@ -163,7 +243,7 @@ impl Lines {
     }
 
     pub(super) fn is_flushed(&self) -> bool {
-        self.freed.is_empty() && !self.is_freeing
+        self.freed.is_empty() && !self.is_freeing && !self.is_asking
     }
 
     /// Those that may go next, at most so many, in the order of their turns: one of each workflow, then the next one.
@@ -192,7 +272,13 @@ impl Lines {
             self.places.remove(&ticket.number);
             self.asking.insert(ticket.number, false);
         }
+        self.is_asking = !chosen.is_empty();
         chosen
+    }
+
+    /// All answers have been carried out.
+    pub(super) fn has_asked(&mut self) {
+        self.is_asking = false;
     }
 
     /// The requests of those that are asked about, in their order.
@@ -213,10 +299,14 @@ impl Lines {
 
     /// Keeps the answer to a ticket until it is taken. Gives it back, to be dropped, if nobody wants it any more.
     pub(super) fn answer(&mut self, ticket: &Waiting, answer: Answer) -> Option<Answer> {
-        if let Answer::Go(_, slot) = &answer {
-            self.numbers += 1;
-            self.served.insert(ticket.want.party.clone(), self.numbers);
-            self.living.insert(ticket.slot.clone(), Arc::downgrade(slot));
+        match &answer {
+            Answer::Go(_, slot) => {
+                self.emptied.extend(ticket.places());
+                self.numbers += 1;
+                self.served.insert(ticket.want.party.clone(), self.numbers);
+                self.living.insert(ticket.slot.clone(), Arc::downgrade(slot));
+            }
+            Answer::Never(_) => self.forget(ticket),
         }
         if self.asking.remove(&ticket.number) != Some(false) {
             return Some(answer);
@@ -242,14 +332,15 @@ impl Lines {
     }
 
     /// The store did not answer. What it may have granted is granted again when it is asked again.
-    pub(super) fn unanswered(&mut self, ticket: Waiting, pause: Duration) {
+    pub(super) fn unanswered(&mut self, mut ticket: Waiting, pause: Duration) {
+        ticket.is_unsure = true;
         let by = ticket.want.wanted[0].key.clone();
         self.go_back(ticket, Mood::Refused { by, until: Instant::now() + pause, holders: Vec::new() });
     }
 
     fn go_back(&mut self, ticket: Waiting, state: Mood) {
         if self.asking.remove(&ticket.number) != Some(false) {
-            return self.forget(ticket);
+            return self.forget(&ticket);
         }
         let id = LineId::of(&ticket.want);
         self.places.insert(ticket.number, id.clone());
@@ -276,7 +367,11 @@ impl Lines {
 
     /// Opens the lines whose time has come, and those that wait for an engine that `is_gone`. When to look again.
     pub(super) fn look(&mut self, now: Instant, is_gone: &dyn Fn(&EngineRecord) -> bool) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
+        let (due, later) = std::mem::take(&mut self.doubtful).into_iter().partition(|(time, _)| *time <= now);
+        self.doubtful = later;
+        let due: Vec<(Instant, Freed)> = due;
+        self.freed.extend(due.into_iter().map(|(_, freed)| freed));
+        let mut next = self.doubtful.iter().map(|(time, _)| *time).min();
         for line in self.lines.values_mut() {
             let Mood::Refused { until, holders, .. } = &line.state else { continue };
             let gone: Vec<_> = holders.iter().filter(|holder| is_gone(holder)).collect();
@@ -298,7 +393,8 @@ impl Lines {
     }
 
     pub(super) fn has_todo(&self) -> bool {
-        !(self.freed.is_empty() && self.pauses.is_empty() && self.left.is_empty())
+        let leaves = self.emptied.iter().any(|place| self.kept.contains(place));
+        leaves || !(self.freed.is_empty() && self.pauses.is_empty() && self.left.is_empty())
     }
 
     /// The slots that are held by attempts, or are about to be.

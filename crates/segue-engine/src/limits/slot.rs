@@ -15,7 +15,10 @@ use segue_core::{
     ports::{Bounds, Charge, Freed, LimitAsk, LimitRequest, Scheduler, Slot},
 };
 
+use tokio::time::Instant;
+
 use super::Limits;
+use crate::mutants::planted;
 
 /// A slot of each limit of an attempt. Dropping it gives them back.
 pub(crate) struct LimitSlot {
@@ -24,18 +27,21 @@ pub(crate) struct LimitSlot {
     charges: Vec<Charge>,
     tokens: AtomicU64,
     is_lost: AtomicBool,
+    /// It was asked for more than once.
+    is_doubtful: bool,
     /// What the scheduler calls the attempt, when it runs.
     attempt: Mutex<Option<TaskRunId>>,
 }
 
 impl LimitSlot {
-    pub(super) fn new(limits: Limits, name: TaskRunId, charges: Vec<Charge>) -> Self {
+    pub(super) fn new(limits: Limits, name: TaskRunId, charges: Vec<Charge>, is_doubtful: bool) -> Self {
         Self {
             limits,
             name,
             charges,
             tokens: AtomicU64::new(0),
             is_lost: AtomicBool::new(false),
+            is_doubtful,
             attempt: Mutex::default(),
         }
     }
@@ -108,16 +114,19 @@ impl LimitSlot {
 
     fn pause(&self, span: Duration) {
         let keys = self.charges.iter().map(|charge| charge.key.clone()).collect();
-        self.limits.0.lines().pause(keys, span);
+        self.limits.0.lines().pause(keys, Instant::now() + span.min(PAUSE_MAX));
         self.limits.0.work.notify_one();
     }
 }
 
 impl Drop for LimitSlot {
     fn drop(&mut self) {
+        if planted!(LeaksSlots) {
+            return;
+        }
         let tokens = self.tokens.load(Ordering::Acquire);
         let freed = Freed { slot: self.name.clone(), charges: std::mem::take(&mut self.charges), tokens };
-        self.limits.0.lines().free(freed);
+        self.limits.0.lines().free(freed, self.is_doubtful);
         self.limits.0.work.notify_one();
     }
 }

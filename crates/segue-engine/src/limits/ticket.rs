@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use segue_core::{
     ids::{HandlerId, LimitKey, RunId, TaskId, TaskRunId},
-    ports::{LimitAsk, LimitRequest, ScheduleError, Slot},
+    ports::{Bounds, Charge, Freed, LimitAsk, LimitRequest, ScheduleError, Slot},
 };
 
 use super::{Limits, Wanted, slot::LimitSlot};
@@ -67,6 +67,8 @@ pub(super) struct Waiting {
     pub(super) slot: TaskRunId,
     /// The limit that refused it last. None: the store does not know of it.
     pub(super) refused_by: Option<LimitKey>,
+    /// The store was asked and did not answer: it may have granted it.
+    pub(super) is_unsure: bool,
     /// How often it was another one than before.
     flips: u32,
 }
@@ -75,12 +77,26 @@ impl Waiting {
     pub(super) fn new(number: u64, want: Want) -> Self {
         // The number makes it unique: a slot that is being given back is not mixed up with the next one.
         let slot = TaskRunId::new(format!("{}/{}@{}#{number}", want.run, want.task, want.attempt));
-        Self { number, want, slot, refused_by: None, flips: 0 }
+        Self { number, want, slot, refused_by: None, is_unsure: false, flips: 0 }
     }
 
     pub(super) fn is_refused_by(&mut self, key: LimitKey) {
         self.flips += u32::from(self.refused_by.as_ref().is_some_and(|before| *before != key));
         self.refused_by = Some(key);
+    }
+
+    /// Where its workflow stands in line because of it.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Arc<str>, LimitKey)> {
+        self.want.wanted.iter().map(|wanted| (self.want.party.clone(), wanted.key.clone()))
+    }
+
+    /// What gives its slots back if it has them: it has taken nothing.
+    pub(super) fn without_knowing(&self) -> Freed {
+        let charge = |wanted: &Wanted| {
+            let bounds = Bounds { tokens_per_minute: None, ..wanted.bounds };
+            Charge { key: wanted.key.clone(), bounds, charged: 0 }
+        };
+        Freed { slot: self.slot.clone(), charges: self.want.wanted.iter().map(charge).collect(), tokens: 0 }
     }
 
     /// `more`: of each limit, do others of its workflow wait for it?

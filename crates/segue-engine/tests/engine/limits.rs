@@ -10,6 +10,7 @@ use segue_core::{
     status::Status,
 };
 use segue_engine::{Engine, EngineConfig, own_proof};
+use segue_testkit::faults::{Fault, Faults, Weather, unavailable};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -22,6 +23,7 @@ on_every_store!(
     a_small_workflow_is_not_held_up_by_a_large_one,
     who_waits_for_a_limit_holds_nothing,
     a_cancelled_task_leaves_the_line,
+    who_stays_keeps_the_place_that_another_leaves,
     each_value_of_a_key_has_a_limit_of_its_own,
     a_limit_that_is_nowhere_fails_its_task,
     a_shutdown_gives_its_slots_back,
@@ -185,6 +187,59 @@ async fn a_cancelled_task_leaves_the_line(mut world: World) {
     assert_eq!(held(&world, "/model").await, 0);
 }
 
+/// Two tasks of one workflow wait, and one is cancelled: the other still hears of a slot that another engine gives back.
+async fn who_stays_keeps_the_place_that_another_leaves(mut world: World) {
+    world.limit_specs.insert("model".into(), concurrent(1));
+    let (a, b) = (world.engine_that_lives().await, world.engine_that_lives().await);
+    let first = start(&mut world, &a, "v", many(1, &["model"])).await;
+    let call = world.call().await;
+    for round in 0..8 {
+        let one = start(&mut world, &b, "w", many(1, &["model"])).await;
+        // At one time or another the keeper asks for both, for one, or tells of one.
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        let other = start(&mut world, &b, "w", many(1, &["model"])).await;
+        for _ in 0..8 - round {
+            tokio::task::yield_now().await;
+        }
+        for run in [one, other] {
+            b.cancel_run(run, "not needed").await.unwrap();
+            world.ended(&b, run, Status::Cancelled).await;
+        }
+    }
+    let stays = start(&mut world, &b, "w", many(1, &["model"])).await;
+    let leaves = start(&mut world, &b, "w", many(1, &["model"])).await;
+    until_waiting(&world, "/model", &["w"]).await;
+    b.cancel_run(leaves, "not needed").await.unwrap();
+    world.ended(&b, leaves, Status::Cancelled).await;
+    settle().await;
+    let began = Instant::now();
+    call.succeed(json!(1));
+    let call = world.call().await;
+    assert_eq!(call.invocation.context.run_id, stays);
+    assert!(began.elapsed() < Duration::from_secs(5), "it heard of it after {:?}", began.elapsed());
+    call.succeed(json!(1));
+    world.ended(&a, first, Status::Succeeded).await;
+    world.ended(&b, stays, Status::Succeeded).await;
+    until_waiting(&world, "/model", &[]).await;
+}
+
+/// Until these workflows wait for the limit, as its store knows it.
+async fn until_waiting(world: &World, key: &str, parties: &[&str]) {
+    let waits = async {
+        loop {
+            let view = world.limits.look(vec![LimitKey::from(key)]).await.unwrap().remove(0);
+            if view.waiting.iter().map(|party| &**party).eq(parties.iter().copied()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waits).await;
+    assert!(waited.is_ok(), "{:?}", world.limits.look(vec![LimitKey::from(key)]).await);
+}
+
 async fn each_value_of_a_key_has_a_limit_of_its_own(mut world: World) {
     let engine = world.engine_that_lives().await;
     let nodes = json!([{
@@ -315,4 +370,92 @@ async fn an_engine_that_stood_still_does_not_use_what_it_lost() {
     world.ended(&next, other, Status::Succeeded).await;
     world.call_of("a[0]@2").await.succeed(json!(2));
     world.ended(&frozen, run, Status::Succeeded).await;
+}
+
+/// A grant that is never heard of, and a task that is cancelled before it asks again: the slot is free.
+#[tokio::test(start_paused = true)]
+async fn a_grant_whose_answer_is_lost_leaks_nothing() {
+    for fault in [Fault::After(unavailable), Fault::Late(Duration::from_secs(2))] {
+        let mut world = World::in_memory();
+        world.limit_specs.insert("model".into(), concurrent(1));
+        let engine = world.engine_that_lives().await;
+        world.limit_faults.fail_next([fault]);
+        let run = start(&mut world, &engine, "w", many(1, &["model"])).await;
+        while world.limit_faults.left() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        engine.cancel_run(run, "not needed").await.unwrap();
+        world.ended(&engine, run, Status::Cancelled).await;
+        tokio::time::sleep(Duration::from_secs(35)).await;
+        assert_eq!(held(&world, "/model").await, 0, "{fault:?}");
+        until_waiting(&world, "/model", &[]).await;
+    }
+}
+
+/// Two engines, answers that are lost, late or doubled, signals that nobody hears, runs that are cancelled: never more
+/// than may, all that is wanted is done, and in the end nothing is held and nobody stands in line.
+#[tokio::test(start_paused = true)]
+async fn limits_hold_in_any_weather() {
+    for seed in 1..=24 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::in_memory();
+        // The first is calm: there nobody waits for what has come already.
+        let weather = if seed == 1 { Weather::CALM } else { Weather::drawn(&mut rng).mild() };
+        world.limit_faults = Arc::new(Faults::seeded(seed, weather));
+        world.limit_specs.extend([("model".to_owned(), concurrent(3)), ("site".to_owned(), concurrent(2))]);
+        let engines = [world.engine_that_lives().await, world.engine_that_lives().await];
+        let mut runs = Vec::new();
+        for number in 0..8 {
+            let engine = rng.usize(..2);
+            let limits: &[&str] = [&["model"][..], &["site"], &["model", "site"]][rng.usize(..3)];
+            let run = start(&mut world, &engines[engine], ["u", "v", "w"][number % 3], many(4, limits)).await;
+            runs.push((engine, run, limits, number % 4 == 3));
+        }
+        let began = Instant::now();
+        let mut calls: Vec<Call> = Vec::new();
+        let mut cancelled = false;
+        loop {
+            settle().await;
+            if calls.is_empty() && !world.has_call() {
+                // Nothing is left to do but to wait for what is late.
+                let late = tokio::time::timeout(Duration::from_secs(60), world.call()).await;
+                let Ok(call) = late else { break };
+                calls.push(call);
+            }
+            match world.try_call() {
+                Some(call) => calls.push(call),
+                None => {
+                    let call = calls.swap_remove(rng.usize(..calls.len()));
+                    let is_cancelled = call.invocation.cancel.is_cancelled();
+                    let outcome = TaskOutcome::Cancelled { usage: Usage::default() };
+                    call.answer(if is_cancelled { outcome } else { TaskOutcome::success(json!(1)) });
+                }
+            }
+            for (limit, most) in [("model", 3), ("site", 2)] {
+                let of_run = |call: &&Call| runs.iter().find(|one| one.1 == call.invocation.context.run_id);
+                let under_it = calls.iter().filter(|call| of_run(call).is_some_and(|run| run.2.contains(&limit)));
+                assert!(under_it.count() <= most, "seed {seed}: more than {most} under `{limit}`");
+            }
+            if !cancelled && rng.u8(..4) == 0 {
+                cancelled = true;
+                for (engine, run, ..) in runs.iter().filter(|run| run.3) {
+                    engines[*engine].cancel_run(*run, "not needed").await.unwrap();
+                }
+            }
+        }
+        let took = began.elapsed() - Duration::from_secs(60);
+        assert!(seed > 1 || took < Duration::from_secs(1), "in calm weather it took {took:?}");
+        for (engine, run, _, unwanted) in runs {
+            let row = engines[engine].wait(run).await.unwrap();
+            let is_done = row.status == Status::Succeeded || (row.status == Status::Cancelled && unwanted && cancelled);
+            assert!(is_done, "seed {seed}: {:?}", row.status);
+            world.judge(run).await;
+        }
+        world.limit_faults.set_weather(Weather::CALM);
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        for key in ["/model", "/site"] {
+            assert_eq!(held(&world, key).await, 0, "seed {seed}");
+            until_waiting(&world, key, &[]).await;
+        }
+    }
 }

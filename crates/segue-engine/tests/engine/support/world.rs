@@ -26,7 +26,7 @@ use segue_engine::{
 use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::{
     auditor,
-    faults::{FaultStore, Faults, Journal, Weather, names},
+    faults::{FaultLimits, FaultStore, Faults, Journal, Weather, names},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -36,7 +36,10 @@ use super::scripted::{Call, Scripted};
 
 pub struct World {
     pub store: Arc<FaultStore>,
+    /// The slots of limits, as they are.
     pub limits: Arc<dyn LimitStore>,
+    /// What happens to engines that ask for them.
+    pub limit_faults: Arc<Faults>,
     /// The limits of the configuration.
     pub limit_specs: BTreeMap<String, LimitSpec>,
     pub bus: Arc<MemoryBus>,
@@ -83,6 +86,7 @@ impl World {
         Self {
             store: Arc::new(FaultStore::new(store, Arc::new(Faults::calm()), journal.clone())),
             limits,
+            limit_faults: Arc::new(Faults::calm()),
             limit_specs: BTreeMap::new(),
             bus: Arc::default(),
             metrics: Arc::default(),
@@ -144,12 +148,13 @@ impl World {
     fn builder(&self, store: &Arc<FaultStore>, config: EngineConfig) -> EngineBuilder {
         let (calls, journal) = (self.sender.clone(), self.journal.clone());
         let scripted = Scripted { engine: config.engine_id.clone(), calls, journal };
+        let limits = Arc::new(FaultLimits::new(self.limits.clone(), self.limit_faults.clone()));
         Engine::builder(store.clone())
             .bus(self.bus.clone())
             .metrics(self.metrics.clone())
             .adapter(Arc::new(Pass))
             .adapter(Arc::new(scripted))
-            .limits(self.limits.clone(), self.limit_specs.clone())
+            .limits(limits, self.limit_specs.clone())
             .config(config)
     }
 
