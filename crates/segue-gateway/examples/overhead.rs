@@ -1,5 +1,5 @@
-//! What the gateway adds to a call: the same client against a stub without latency, directly and through the gateway, in
-//! turns, so that whatever else the machine does harms both alike.
+//! What the gateway adds to a call: the same client against a stub without latency, directly and through gateways with
+//! and without limits, in turns, so that whatever else the machine does harms all alike.
 //!
 //! ```text
 //! cargo xtask bench gateway [CALLS]
@@ -10,6 +10,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::Write as _,
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -17,11 +18,16 @@ use std::{
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use segue_core::{
-    ids::RunId,
+    ids::{EngineId, RunId},
+    memory::MemoryStore,
     outcome::Usage,
-    ports::{CallKey, ModelAccess as _, ModelJournal, RecordedCall, StoreError},
+    ports::{
+        CallKey, EngineRecord, LimitStore, ModelAccess as _, ModelJournal, OwnerProof, RecordedCall, RunStore,
+        StoreError,
+    },
 };
-use segue_gateway::{Gateway, GatewayOptions, ProviderOptions};
+use segue_gateway::{Gateway, GatewayOptions, ModelOptions, ProviderOptions, SharedLimits};
+use segue_sqlite::{SqliteOptions, SqliteStore};
 use segue_testkit::{
     conformance::adapter::Case,
     provider::{Reply, StubProvider},
@@ -55,36 +61,104 @@ impl ModelJournal for Journal {
     }
 }
 
+/// Where the limits of the model are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limits {
+    None,
+    OfThisProcess,
+    InMemory,
+    OnSqlite,
+}
+
+impl Limits {
+    const ALL: [Self; 4] = [Self::None, Self::OfThisProcess, Self::InMemory, Self::OnSqlite];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "no limits",
+            Self::OfThisProcess => "limits of this process",
+            Self::InMemory => "limits in memory, for several engines",
+            Self::OnSqlite => "limits on SQLite, for several engines",
+        }
+    }
+
+    async fn gateway(self, stub: &StubProvider, file: Option<Arc<File>>, folder: &Path) -> Gateway {
+        let journal = Arc::new(Journal { calls: Mutex::default(), file });
+        let providers = vec![ProviderOptions::new("stub", stub.base_url())];
+        let wide = ModelOptions {
+            pattern: "gpt-*".into(),
+            concurrent: Some(8),
+            requests_per_minute: Some(10_000_000),
+            tokens_per_minute: Some(100_000_000_000),
+            price: None,
+        };
+        let models = if self == Self::None { Vec::new() } else { vec![wide] };
+        let limits = match self {
+            Self::None | Self::OfThisProcess => None,
+            Self::InMemory => Some(shared(Arc::new(MemoryStore::new(Arc::new(segue_testkit::conformance::now)))).await),
+            Self::OnSqlite => {
+                let store = SqliteStore::open(&folder.join("limits.db"), SqliteOptions::default()).unwrap();
+                Some(shared(Arc::new(store)).await)
+            }
+        };
+        Gateway::start(GatewayOptions { providers, models, limits, ..GatewayOptions::new(journal) }).await.unwrap()
+    }
+}
+
+/// For an engine that lives on.
+async fn shared<S: RunStore + LimitStore + 'static>(store: Arc<S>) -> SharedLimits {
+    let engine = EngineId::new("bench");
+    let proof = OwnerProof { boot_id: "bench".to_owned(), pid: 1, started_ticks: 1 };
+    let record = EngineRecord { engine_id: engine.clone(), proof };
+    store.renew_engine(&record, Duration::from_secs(86_400)).await.unwrap();
+    SharedLimits { store, engine }
+}
+
 #[tokio::main]
 async fn main() {
     let calls = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2_000);
     let stub = StubProvider::start();
     stub.always(Reply::text(&"A word and another. ".repeat(50)));
-    let file = tempfile::tempfile().unwrap();
+    // Beside the program: a folder for temporary files may be in memory.
+    let program = std::env::current_exe().unwrap();
+    let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    let file = Arc::new(tempfile::tempfile_in(folder.path()).unwrap());
     println!("{calls} calls each, one after the other; all times in ms\n");
-    for (name, file) in [("journal in memory", None), ("journal on disk, one fsync a call", Some(Arc::new(file)))] {
-        let journal = Arc::new(Journal { calls: Mutex::default(), file });
-        let providers = vec![ProviderOptions::new("stub", stub.base_url())];
-        let gateway = Gateway::start(GatewayOptions { providers, ..GatewayOptions::new(journal) }).await.unwrap();
+    println!("limits; the journal in memory");
+    compare(&stub, calls, None, &Limits::ALL, folder.path()).await;
+    println!("journal on disk, one fsync a call");
+    compare(&stub, calls, Some(file), &[Limits::None], folder.path()).await;
+}
+
+/// Calls directly and through gateways that keep limits so, in turns.
+async fn compare(stub: &StubProvider, calls: usize, file: Option<Arc<File>>, limits: &[Limits], folder: &Path) {
+    let mut through = Vec::new();
+    for limits in limits {
+        let gateway = limits.gateway(stub, file.clone(), folder).await;
         let door = gateway.open(&Case::new("test.task", json!({})).invocation("task", 1).0).unwrap();
-        println!("{name}");
-        for stream in [false, true] {
-            let direct = Client::new(&stub.base_url(), "sk");
-            let through = Client::new(door.base_url(), door.api_key());
-            let mut samples: [Vec<Sample>; 2] = [Vec::new(), Vec::new()];
-            for number in 0..calls + 50 {
-                for (client, samples) in [&direct, &through].into_iter().zip(&mut samples) {
-                    let sample = client.call(number, stream).await;
-                    // The first ones warm up.
-                    samples.extend((number >= 50).then_some(sample));
-                }
+        through.push((*limits, gateway, door));
+    }
+    for stream in [false, true] {
+        let mut clients = vec![Client::new(&stub.base_url(), "sk")];
+        clients.extend(through.iter().map(|(_, _, door)| Client::new(door.base_url(), door.api_key())));
+        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); clients.len()];
+        for number in 0..calls + 50 {
+            for (client, samples) in clients.iter().zip(&mut samples) {
+                let sample = client.call(number, stream).await;
+                // The first ones warm up.
+                samples.extend((number >= 50).then_some(sample));
             }
-            report(if stream { "streamed" } else { "plain" }, &samples);
         }
+        for ((limits, ..), of_it) in through.iter().zip(&samples[1..]) {
+            println!("  {}, {}", limits.name(), if stream { "streamed" } else { "plain" });
+            report(&samples[0], of_it);
+        }
+    }
+    for (_, gateway, door) in through {
         drop(door);
         gateway.shutdown().await;
-        println!();
     }
+    println!();
 }
 
 #[derive(Clone, Copy)]
@@ -122,7 +196,7 @@ impl Client {
     }
 }
 
-fn report(name: &str, [direct, through]: &[Vec<Sample>; 2]) {
+fn report(direct: &[Sample], through: &[Sample]) {
     for (what, of) in [
         ("first byte", (|sample: &Sample| sample.first_byte) as fn(&Sample) -> Duration),
         ("whole", |sample: &Sample| sample.whole),
@@ -134,7 +208,7 @@ fn report(name: &str, [direct, through]: &[Vec<Sample>; 2]) {
         };
         let (one, two) = (at(direct, 0.5), at(through, 0.5));
         println!(
-            "  {name:<9} {what:<11} median {one:.3} -> {two:.3} (+{:.3}, x{:.2})   99 % {:.3} -> {:.3}",
+            "    {what:<11} median {one:.3} -> {two:.3} (+{:.3}, x{:.2})   99 % {:.3} -> {:.3}",
             two - one,
             two / one,
             at(direct, 0.99),

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{http::HeaderMap, response::Response};
@@ -32,6 +33,9 @@ use crate::{
 
 /// Lanes that are kept; beyond it those that nobody uses are forgotten.
 const LANES_MAX: usize = 4096;
+
+/// How long a gateway that ends waits for the store of limits.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A running gateway. Dropping it breaks the calls in progress; [`Gateway::shutdown`] lets them finish.
 pub struct Gateway {
@@ -63,9 +67,15 @@ impl Gateway {
         self.shared.route(model, false).map_or(0, |route| route.lane.waiting())
     }
 
-    /// Takes no more calls, lets those in progress finish for two seconds, then breaks them. Repeatable.
+    /// Takes no more calls, lets those in progress finish for two seconds, then breaks them. Gives their slots of shared
+    /// limits back, if the store answers within two seconds more. Repeatable.
     pub async fn shutdown(&self) {
         self.server.shutdown().await;
+        if tokio::time::timeout(FLUSH_PATIENCE, self.shared.flushed()).await.is_err() {
+            tracing::warn!(
+                "some slots of models' limits could not be given back; they are free when the engine's lease ends"
+            );
+        }
     }
 }
 
@@ -216,6 +226,14 @@ impl Shared {
             price: settings.and_then(|entry| entry.price),
             stream_usage: options.stream_usage,
         })
+    }
+
+    /// Waits until the store of limits knows of all calls that are over.
+    async fn flushed(&self) {
+        let lanes: Vec<_> = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for lane in lanes {
+            lane.flushed().await;
+        }
     }
 
     /// The provider whose patterns fit most closely; one that names none serves what no other does.

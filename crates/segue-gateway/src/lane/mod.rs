@@ -32,7 +32,7 @@ pub(crate) struct Lane {
     /// How long answers have been of late.
     output_tokens: Mutex<u64>,
     /// The lane over all engines, where it has limits.
-    shared: Option<Arc<SharedLane>>,
+    shared: Option<SharedLane>,
 }
 
 impl Lane {
@@ -49,8 +49,7 @@ impl Lane {
     /// The same lane for all engines of a store. Without limits, or without a store, it is one of this process.
     pub(crate) fn shared(mut self, pattern: &str, limits: Limits, shared: Option<SharedLimits>) -> Self {
         let has_limits = limits != Limits::default();
-        self.shared =
-            shared.filter(|_| has_limits).map(|shared| Arc::new(SharedLane::new(shared, pattern, limits.into())));
+        self.shared = shared.filter(|_| has_limits).map(|shared| SharedLane::new(shared, pattern, limits.into()));
         self
     }
 
@@ -95,9 +94,16 @@ impl Lane {
         }
     }
 
-    /// How many wait for their turn.
+    /// How many wait for their turn, here or in the store.
     pub(crate) fn waiting(&self) -> usize {
-        self.state().waiting()
+        self.state().waiting() + self.shared.as_ref().map_or(0, SharedLane::waiting)
+    }
+
+    /// Waits until the store knows of all calls that are over.
+    pub(crate) async fn flushed(&self) {
+        if let Some(shared) = &self.shared {
+            shared.flushed().await;
+        }
     }
 
     /// How long an answer is likely to be.

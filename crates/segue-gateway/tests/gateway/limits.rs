@@ -3,11 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use segue_core::{
-    ids::RunId,
-    ports::{ModelAccess as _, ModelDoor},
+    ids::{EngineId, RunId},
+    memory::MemoryStore,
+    ports::{EngineRecord, LimitStore as _, ModelAccess as _, ModelDoor, OwnerProof, RunStore as _},
 };
-use segue_gateway::{Clock, Gateway, GatewayOptions, ModelOptions};
-use segue_testkit::provider::{Reply, StubProvider};
+use segue_gateway::{Clock, Gateway, GatewayOptions, ModelOptions, SharedLimits};
+use segue_testkit::{
+    conformance::now,
+    provider::{Reply, StubProvider},
+};
 use tokio::task::JoinSet;
 
 use crate::common::{ask, attempt, options, question, said, start, streamed, until};
@@ -57,6 +61,48 @@ async fn twenty_callers_share_three_at_once_and_eight_a_minute() {
     }
     assert_eq!(provider.requests().len(), 20);
     assert!(provider.most_at_once() <= 3, "{}", provider.most_at_once());
+}
+
+/// Two engines on one store: three calls at once in both together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_of_two_engines_share_a_models_limits() {
+    let provider = StubProvider::start();
+    provider.always(Reply::text("held").held());
+    let store = MemoryStore::new(Arc::new(now));
+    let mut gateways = Vec::new();
+    for name in ["one", "two"] {
+        let engine = EngineId::new(name);
+        let proof = OwnerProof { boot_id: name.to_owned(), pid: 1, started_ticks: 1 };
+        let record = EngineRecord { engine_id: engine.clone(), proof };
+        store.renew_engine(&record, Duration::from_secs(3_600)).await.unwrap();
+        let three = ModelOptions { pattern: "gpt-*".into(), concurrent: Some(3), ..ModelOptions::default() };
+        let limits = Some(SharedLimits { store: Arc::new(store.clone()), engine });
+        let options = GatewayOptions { models: vec![three], limits, ..options(&[&provider]) };
+        gateways.push(Arc::new(Gateway::start(options).await.unwrap()));
+    }
+    let mut callers = JoinSet::new();
+    for number in 0..20_u8 {
+        let gateway = gateways[usize::from(number % 2)].clone();
+        callers.spawn(async move { said(&ask(&*door(&gateway, number), &question(&number.to_string())).await) });
+    }
+    provider.wait_for_held(3).await;
+    until(|| gateways.iter().map(|gateway| gateway.waiting("gpt-4o")).sum::<usize>() == 17).await;
+    assert_eq!(provider.requests().len(), 3);
+    while callers.len() > 0 {
+        provider.release();
+        tokio::select! {
+            caller = callers.join_next() => assert_eq!(caller.unwrap().unwrap(), "held"),
+            () = provider.wait_for_held(1) => {}
+        }
+    }
+    assert_eq!((provider.requests().len(), provider.most_at_once()), (20, 3));
+    // They are given back beside the answers.
+    let all_back = async {
+        while store.look(vec!["//gpt-*".into()]).await.unwrap()[0].held > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all_back).await.expect("all slots are given back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
