@@ -27,7 +27,7 @@ use segue_worker::{
 };
 
 pub(crate) use self::{
-    bus::{Bus, open_store_and_bus},
+    bus::{Bus, open_store_and_bus, open_stores_and_bus},
     stores::{Stores, must_exist, open_or_create_store, open_store, open_store_and_limits, upkeep},
 };
 use self::{pythons::Pythons, stores::open_stores};
@@ -95,7 +95,8 @@ impl Session {
         let own_bus = Bus::open(&settings, &stores)?;
         let Stores { runs: store, journal, checkpoints, limits, .. } = stores;
         // An attempt that will be run again shall not still be running: engines that were killed leave their processes.
-        let _ = tokio::task::spawn_blocking(sweep).await;
+        // Nothing else is under way here yet: it may block.
+        sweep();
         let bus = own_bus.port();
         let (providers, models) = (settings.models.provider_options(), settings.models.model_options());
         let Answers { script, cassette, .. } = answers;

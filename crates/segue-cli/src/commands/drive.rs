@@ -15,7 +15,7 @@ use super::stuck::{Patience, is_stuck, questions};
 use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
-    live::{EventLines, Follow, RunView, Size, frame},
+    live::{EventLines, Follow, LimitLook, RunView, Size, frame},
     render::{
         document::{self, RunDocument, workflow},
         text::{count, named_value, span},
@@ -103,10 +103,16 @@ pub(super) struct Watch<'a> {
 }
 
 /// Follows the run until it ends or somebody says stop. Ctrl-C cancels a run that this process carries out.
-pub(super) async fn watch(
+pub(super) async fn watch(store: &std::sync::Arc<dyn RunStore>, signals: Signals, what: Watch<'_>) -> Outcome<Seen> {
+    watch_with_limits(store, signals, what, None).await
+}
+
+/// As [`watch`]; `limits` tells what tasks wait for that limits keep from beginning.
+pub(super) async fn watch_with_limits(
     store: &std::sync::Arc<dyn RunStore>,
     mut signals: Signals,
     what: Watch<'_>,
+    mut limits: Option<LimitLook>,
 ) -> Outcome<Seen> {
     let mut follow = Follow::new(store.clone(), what.bus, what.run, what.after).await?;
     let row = store.get_run(what.run).await?;
@@ -139,7 +145,12 @@ pub(super) async fn watch(
                     break Seen::Ended;
                 }
                 looks.reset_immediately();
+                limits.iter_mut().for_each(LimitLook::stir);
             }
+            () = due(limits.as_ref(), &view) => if let Some(limits) = &mut limits {
+                // The picture shows it.
+                let _ = limits.look(&mut view).await;
+            },
             _ = looks.tick(), if !view.waiting.is_empty() && what.manner.patience != Patience::Endless => {
                 if is_stuck(&**store, what.run, what.manner.patience, now()).await? {
                     break Seen::Waiting;
@@ -164,6 +175,14 @@ pub(super) async fn watch(
         terminal::keep_frame();
     }
     Ok(seen)
+}
+
+/// Until it is time to look which limits are not open.
+async fn due(limits: Option<&LimitLook>, view: &RunView) {
+    match limits {
+        Some(limits) => limits.due(view).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Why the engine of this process no longer carries the run out although it has not ended; most often it never ends.

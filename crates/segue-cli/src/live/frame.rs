@@ -168,7 +168,12 @@ impl Canvas<'_> {
             facts.push(count(tokens, "token"));
         }
         let name = node.name.as_deref().unwrap_or_default();
-        let remark = if note.is_empty() && state.status == Status::Pending { name } else { note };
+        let limits = view.limits_of(at).map(|limits| format!("waits for {limits}"));
+        let remark = match &limits {
+            Some(limits) if note.is_empty() || state.status == Status::Pending => limits,
+            _ if note.is_empty() && state.status == Status::Pending => name,
+            _ => note,
+        };
         Entry::Task {
             prefix: prefix.to_owned(),
             id: node.id.clone(),

@@ -279,3 +279,16 @@ fn many_instances_stay_a_few_lines() {
     assert_eq!(lines.len(), 6);
     assert!(lines[5].ends_with("(and 96 more)"), "{lines:#?}");
 }
+
+#[test]
+fn what_a_limit_keeps_from_beginning_says_so() {
+    let mut view = view(json!({"id": "w", "nodes": [{"id": "a"}, {"id": "b", "name": "The second"}, {"id": "m"}]}));
+    tell(&mut view, &["task.started a", "task.mapped m 3", "task.started m[0]"]);
+    for node in ["a", "b", "m"] {
+        view.limit_waits.insert(node.to_owned(), "the limit site: 1 of 1 run".to_owned());
+    }
+    let lines = shown(&view, 6);
+    assert!(!lines[1].contains("limit"), "it has begun: {lines:?}");
+    assert_eq!(lines[2], "· PENDING    b  waits for the limit site: 1 of 1 run");
+    assert!(lines[3].contains("waits for the limit site: 1 of 1 run"), "some of them have not: {lines:?}");
+}

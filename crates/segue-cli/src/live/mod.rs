@@ -3,6 +3,7 @@
 mod build;
 mod follow;
 mod frame;
+mod limits;
 mod lines;
 mod task;
 mod view;
@@ -10,5 +11,6 @@ mod view;
 pub(crate) use build::BuildProgressLine;
 pub(crate) use follow::Follow;
 pub(crate) use frame::{Size, frame};
+pub(crate) use limits::LimitLook;
 pub(crate) use lines::EventLines;
 pub(crate) use view::RunView;

@@ -32,6 +32,8 @@ pub(crate) struct RunView {
     pub(crate) finished_at: Option<Timestamp>,
     /// The tasks that wait, by their full ids.
     pub(crate) waiting: BTreeMap<String, Waiting>,
+    /// By node: the limits that keep it, or instances of it, from beginning. No event tells them.
+    pub(crate) limit_waits: BTreeMap<String, String>,
     /// What all its tasks have consumed so far.
     pub(crate) tokens: u64,
     by_id: HashMap<String, usize>,
@@ -92,6 +94,7 @@ impl RunView {
             started_at: None,
             finished_at: None,
             waiting: BTreeMap::new(),
+            limit_waits: BTreeMap::new(),
             tokens: 0,
             tasks: BTreeMap::new(),
             mapped: HashMap::new(),
@@ -126,6 +129,23 @@ impl RunView {
             },
             None => NodeState { status: Status::Pending, attempts: 0, iteration: None, parts, reused: false },
         }
+    }
+
+    /// Is there a task that has not begun?
+    pub(crate) fn has_more_to_begin(&self) -> bool {
+        (0..self.nodes.len()).any(|node| self.has_more(node))
+    }
+
+    /// The limits that keep a node, or instances of it, from beginning.
+    pub(crate) fn limits_of(&self, node: usize) -> Option<&str> {
+        let limits = self.limit_waits.get(&self.graph.nodes[node].id)?;
+        self.has_more(node).then_some(limits)
+    }
+
+    fn has_more(&self, node: usize) -> bool {
+        let state = self.state(node);
+        let has_parts = state.parts.is_some_and(|parts| parts.done < parts.total);
+        state.status == Status::Pending || (has_parts && !state.status.is_terminal())
     }
 
     /// A node's one task, once something was heard of it.

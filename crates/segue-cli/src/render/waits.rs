@@ -1,9 +1,13 @@
 //! What a waiting task waits for, and the commands that answer it.
 
+use std::time::Duration;
+
 use segue_core::{
     event::Waiting,
+    ports::WaitReason,
     question::{Question, QuestionItem},
 };
+use segue_engine::LimitWaiting;
 use serde_json::{Map, Value};
 
 use crate::render::text::second;
@@ -29,22 +33,33 @@ pub(crate) fn what(waiting: &Waiting) -> String {
     }
 }
 
-/// Limits that are not open, as the document of a run tells them: `the limit model: 3 of 3 run`.
-pub(crate) fn limits(limits: &[Value]) -> String {
-    let one = |limit: &Value| {
-        let name = limit["limit"].as_str().unwrap_or_default();
-        let left =
-            || limit["opens_in_seconds"].as_f64().map_or(String::new(), |left| format!(", for {left:.1} s more"));
-        let why = match limit["why"].as_str().unwrap_or_default() {
-            "full" => format!("{} of {} run", limit["held"], limit["concurrent"]),
-            "rate" => format!("its minute is used up{}", left()),
-            "tokens" => format!("its tokens of a minute are used up{}", left()),
-            "paused" => format!("a provider asked to wait{}", left()),
-            _ => "another workflow comes first".to_owned(),
+/// Limits that are not open: `the limit model: 3 of 3 run`.
+pub(crate) fn limits(limits: &[LimitWaiting]) -> String {
+    let one = |waiting: &LimitWaiting| {
+        let left = || waiting.opens_in.map_or(String::new(), |left| format!(", for {:.1} s more", left.as_secs_f64()));
+        let why = match waiting.why {
+            WaitReason::Full => format!("{} of {} run", waiting.held, waiting.concurrent.unwrap_or_default()),
+            WaitReason::Rate => format!("its minute is used up{}", left()),
+            WaitReason::Tokens => format!("its tokens of a minute are used up{}", left()),
+            WaitReason::Paused => format!("a provider asked to wait{}", left()),
+            WaitReason::Turn | WaitReason::NoLease => "another workflow comes first".to_owned(),
         };
-        format!("the limit {name}: {why}")
+        format!("the limit {}: {why}", waiting.limit)
     };
     limits.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// The same, as the document of a run tells them.
+pub(crate) fn told_limits(limits: &[Value]) -> String {
+    let one = |limit: &Value| {
+        let name = limit["limit"].as_str().unwrap_or_default();
+        let why = serde_json::from_value(limit["why"].clone()).unwrap_or(WaitReason::Turn);
+        let number = |key: &str| limit[key].as_u64().and_then(|number| u32::try_from(number).ok());
+        let opens_in = limit["opens_in_seconds"].as_f64().map(|left| Duration::from_secs_f64(left.max(0.0)));
+        let (held, concurrent) = (number("held").unwrap_or_default(), number("concurrent"));
+        LimitWaiting { limit: name.to_owned(), why, held, concurrent, opens_in }
+    };
+    self::limits(&limits.iter().map(one).collect::<Vec<_>>())
 }
 
 /// The command that brings what is waited for, where one can; `run` is named as a command takes it.
@@ -121,5 +136,18 @@ mod tests {
         assert_eq!(command(RUN, "wait", &event).as_deref(), Some("segue signal 07070707-0707 paid --data '{}'"));
         let time = Waiting::Time { due: Timestamp::from_micros(0) };
         assert_eq!((what(&time).as_str(), command(RUN, "t", &time)), ("1970-01-01 00:00:00 (UTC)", None));
+    }
+    #[test]
+    fn limits_say_why_they_are_not_open() {
+        let told = json!([
+            {"limit": "site", "why": "full", "held": 4, "concurrent": 4},
+            {"limit": "model", "why": "rate", "held": 0, "opens_in_seconds": 2.5},
+            {"limit": "other", "why": "turn", "held": 0},
+        ]);
+        assert_eq!(
+            told_limits(told.as_array().map_or(&[], Vec::as_slice)),
+            "the limit site: 4 of 4 run; the limit model: its minute is used up, for 2.5 s more; \
+             the limit other: another workflow comes first"
+        );
     }
 }

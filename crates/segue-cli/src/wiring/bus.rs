@@ -80,8 +80,14 @@ impl Bus {
 
 /// The store, to be read, and the bus on which its events are told.
 pub(crate) async fn open_store_and_bus(settings: &Settings) -> Outcome<(Arc<dyn RunStore>, Bus)> {
+    let (stores, bus) = open_stores_and_bus(settings).await?;
+    Ok((stores.runs, bus))
+}
+
+/// As [`open_store_and_bus`], with all that the store keeps.
+pub(crate) async fn open_stores_and_bus(settings: &Settings) -> Outcome<(Stores, Bus)> {
     must_exist(settings)?;
     let stores = open_stores(settings).await?;
     let bus = Bus::open(settings, &stores)?;
-    Ok((stores.runs, bus))
+    Ok((stores, bus))
 }

@@ -222,7 +222,7 @@ fn remark(task: &Value, with_output: bool) -> String {
         }
         (_, Value::Null) => match (serde_json::from_value(task["waiting"].clone()), task["waits_for"].as_array()) {
             (Ok(waiting), _) => format!("waits for {}", waits::what(&waiting)),
-            (Err(_), Some(limits)) => format!("waits for {}", waits::limits(limits)),
+            (Err(_), Some(limits)) => format!("waits for {}", waits::told_limits(limits)),
             (Err(_), None) => task["reason"]["message"].as_str().unwrap_or_default().to_owned(),
         },
         _ if !with_output => String::new(),
