@@ -128,6 +128,7 @@ fn again(point: &Point, at: usize, random: &mut fastrand::Rng) -> Option<Kill> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
