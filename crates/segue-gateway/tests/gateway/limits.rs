@@ -88,7 +88,7 @@ async fn the_gateways_of_two_engines_share_a_models_limits() {
     provider.wait_for_held(3).await;
     until(|| gateways.iter().map(|gateway| gateway.waiting("gpt-4o")).sum::<usize>() == 17).await;
     assert_eq!(provider.requests().len(), 3);
-    while callers.len() > 0 {
+    while !callers.is_empty() {
         provider.release();
         tokio::select! {
             caller = callers.join_next() => assert_eq!(caller.unwrap().unwrap(), "held"),
