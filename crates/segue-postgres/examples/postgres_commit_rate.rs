@@ -1,6 +1,6 @@
 //! How fast are durable commits, alone and merged, beside the server's own limit (one-row commits over one connection)?
 //!
-//!     cargo run --release -p segue-postgres --example commit_rate -- postgres://…
+//!     cargo run --release -p segue-postgres --example postgres_commit_rate -- postgres://…
 #![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Instant};
