@@ -41,7 +41,9 @@ pub(super) fn run_all(house: &House, features: &str, prepare: &(dyn Fn(&mut Comm
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(mut binary) = locked(&queue).pop_front() {
+                // Not locked any longer than to take one.
+                let next = || locked(&queue).pop_front();
+                while let Some(mut binary) = next() {
                     prepare(&mut binary.command);
                     if !passes(&mut binary) {
                         locked(&failed).push(binary.again);
