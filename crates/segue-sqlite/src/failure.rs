@@ -93,7 +93,8 @@ fn may_be_opened(path: &Path) -> bool {
         name.push(suffix);
         access(name.as_os_str(), AccessFlags::R_OK | AccessFlags::W_OK)
     };
-    beside("").is_ok()
+    path.is_file()
+        && beside("").is_ok()
         && access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
         && ["-wal", "-shm"].iter().all(|suffix| matches!(beside(suffix), Ok(()) | Err(Errno::ENOENT)))
 }

@@ -1,4 +1,5 @@
 //! Two engines, one lane, and a store whose answers a test may lose.
+#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 
