@@ -6,7 +6,7 @@
 //! * [`pool`]: the Python workers: one warm *zygote* an environment, which forks its attempts or carries them itself.
 //! * [`python`]: tasks that are Python code of the user's, many in one process: `python.call`.
 //! * [`environment`]: which Python runs them; makes a managed environment from a pinned lock where there is none.
-//! * [`mod@off_thread`]: work that blocks.
+//! * `off_thread`: work that blocks.
 //!
 //! What holds everywhere: nothing is started that cannot be ended; nothing is buffered without a bound; what a process
 //! prints is a log line and can never be taken for a message.

@@ -42,7 +42,7 @@ fn nothing_is_exceeded_nobody_starves_and_nothing_leaks() {
         let limits = (0..rng.usize(1..=3)).map(|_| any_bounds(rng)).collect();
         let cast = Cast { engines: rng.usize(1..=4), parties: rng.usize(1..=4), requests: 40, limits, trouble: true };
         let mut play = Play::new(cast, rng.fork());
-        block_on(play.to_the_end(Duration::from_secs(3_600 * 2)));
+        block_on(play.play_out(Duration::from_secs(3_600 * 2)));
         block_on(play.assert_nothing_is_left());
     });
 }
@@ -60,7 +60,7 @@ fn who_waits_is_not_overtaken() {
             trouble: false,
         };
         let mut play = Play::new(cast, rng.fork());
-        block_on(play.to_the_end(Duration::from_secs(600)));
+        block_on(play.play_out(Duration::from_secs(600)));
         assert!(play.overtaken <= most as usize + 1, "overtaken {} times with {most} at once", play.overtaken);
         block_on(play.assert_nothing_is_left());
     });
@@ -75,7 +75,7 @@ fn who_needs_many_tokens_has_its_turn() {
         let mut play = Play::new(cast, rng.fork());
         // The first party asks for a few that need much, the other one for many that need little, without an end.
         play.wants_tokens(|party| if party == 0 { 600 } else { 25 });
-        block_on(play.to_the_end(Duration::from_secs(3_600)));
+        block_on(play.play_out(Duration::from_secs(3_600)));
         assert!(play.overtaken <= 8, "overtaken {} times", play.overtaken);
     });
 }
@@ -88,7 +88,7 @@ fn an_absent_one_keeps_no_slot_empty() {
         let cast = Cast { engines: 2, parties: 3, requests: 90, limits: vec![concurrent(3)], trouble: false };
         let mut play = Play::new(cast, rng.fork());
         play.vanishes_at_once(0);
-        block_on(play.to_the_end(Duration::from_secs(600)));
+        block_on(play.play_out(Duration::from_secs(600)));
         // Two at a time instead of three for no more than a moment.
         let least = play.work / 3;
         assert!(play.took() < least + least / 4 + Duration::from_secs(4), "{:?} for {:?}", play.took(), play.work);

@@ -185,7 +185,7 @@ impl Play {
     }
 
     /// Until everybody who stays has gone. Panics if it takes longer.
-    pub(crate) async fn to_the_end(&mut self, most: Duration) {
+    pub(crate) async fn play_out(&mut self, most: Duration) {
         while self.requests.iter().any(|request| request.stage != Stage::Over) {
             let (time, act) = self.todo.pop_first().expect("who waits asks again");
             assert!(time.since(START) < most, "somebody starves");
