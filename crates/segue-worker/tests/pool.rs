@@ -6,7 +6,7 @@ mod common;
 use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use common::{runs, unique};
+use common::{all_gone, runs, unique};
 use segue_core::{
     outcome::{ErrorKind, Loss, TaskError, TaskOutcome, Usage},
     ports::{Adapter, Invocation},
@@ -320,7 +320,7 @@ async fn a_zygote_that_hangs_does_not_keep_a_cancelled_attempt_alive() {
         controls.cancel.cancel();
     });
     assert!(matches!(outcome, TaskOutcome::Cancelled { .. }), "{outcome:?}");
-    assert!(!runs(&villain.mark));
+    all_gone(&villain.mark).await;
 }
 
 #[tokio::test]

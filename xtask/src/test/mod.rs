@@ -144,9 +144,10 @@ fn carry_out_all(steps: &[&Step], house: &House) -> Vec<Outcome> {
         for step in steps {
             let has_passed = |name: &&str| outcomes.iter().any(|done| done.name == *name && done.failure.is_none());
             for aside in steps.iter().filter(|other| other.aside && other.needs.iter().all(has_passed)) {
-                asides.entry(aside.name).or_insert_with(|| scope.spawn(|| carry_out(aside, house, &[])));
+                asides.entry(aside.name).or_insert_with(|| Some(scope.spawn(|| carry_out(aside, house, &[]))));
             }
-            let outcome = match asides.remove(step.name) {
+            // It stays in the list: what has been waited for is not begun again.
+            let outcome = match asides.get_mut(step.name).and_then(Option::take) {
                 Some(begun) => begun.join().expect("a step does not panic"),
                 None => carry_out(step, house, &outcomes),
             };
