@@ -233,6 +233,7 @@ mod tests {
         let outcomes = carry_out_all(&[&first, &aside, &last], &house);
         assert_eq!(outcomes.iter().map(|outcome| outcome.name).collect::<Vec<_>>(), ["first", "aside", "last"]);
         assert!(outcomes.iter().all(|outcome| outcome.failure.is_none()));
+        assert_eq!(COUNT.load(Ordering::SeqCst), 1, "what was waited for is not begun again");
     }
 
     #[test]
