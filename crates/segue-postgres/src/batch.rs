@@ -10,38 +10,8 @@ use uuid::Uuid;
 
 use crate::{encode, texts::Texts};
 
-/// What every batch writes beside the rows of runs. `won` are the runs that did move. Written as a condition that is not
-/// taken for a join, so that the plan does not hang on how many rows the planner expects.
-macro_rules! tail {
-    () => {
-        ", logged AS ( \
-             INSERT INTO events (run_id, seq, count, body, chain) \
-             SELECT run_id, since + 1, count, body, chain FROM step \
-             WHERE count > 0 AND (run_id IN (SELECT run_id FROM won)) IS TRUE \
-         ), kept AS ( \
-             INSERT INTO blobs (hash, body) SELECT DISTINCT ON (hash) hash, body \
-             FROM unnest($12::uuid[], $13::bytea[], $14::bytea[]) AS brought (run_id, hash, body) \
-             WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE ON CONFLICT DO NOTHING \
-         ), used AS ( \
-             INSERT INTO blob_uses (run_id, hash) SELECT DISTINCT run_id, hash \
-             FROM unnest($15::uuid[], $16::bytea[]) AS used (run_id, hash) \
-             WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE ON CONFLICT DO NOTHING \
-         ), tasked AS ( \
-             INSERT INTO tasks (run_id, task_id, since, place, waiting_since, waiting_seq, summary, sum) \
-             SELECT run_id, task_id, since, place, waiting_since, waiting_seq, summary, sum \
-             FROM unnest($17::uuid[], $18::text[], $19::bigint[], $20::int[], $21::bigint[], $22::bigint[], \
-                 $23::text[], $24::bigint[]) \
-                 AS task (run_id, task_id, since, place, waiting_since, waiting_seq, summary, sum) \
-             WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE \
-             ON CONFLICT (run_id, task_id) DO UPDATE SET summary = excluded.summary, sum = excluded.sum, \
-                 waiting_seq = excluded.waiting_seq, waiting_since = CASE WHEN excluded.waiting_seq IS NOT NULL \
-                 THEN coalesce(excluded.waiting_since, tasks.waiting_since) END \
-         )"
-    };
-}
-
-/// What every batch begins with: the steps, and those among them that refer to a value that is not there.
-macro_rules! head {
+/// Steps and what they write of runs, tasks and logs: `$1` to `$19`. `$names` and `$arrays` are the columns of one kind.
+macro_rules! steps {
     ($names:literal, $arrays:literal) => {
         concat!(
             "WITH step AS MATERIALIZED ( \
@@ -51,55 +21,170 @@ macro_rules! head {
             ") AS step (run_id, since, version, count, body, chain, status, ended_at, summary, sum, live",
             $names,
             ") \
-             ), missing AS MATERIALIZED ( \
-                 SELECT run_id FROM unnest($25::uuid[], $26::bytea[]) AS needed (run_id, hash) \
+             ), "
+        )
+    };
+}
+
+/// Those steps that refer to a value that is not there.
+macro_rules! missing {
+    ($run:literal, $hash:literal) => {
+        concat!(
+            "missing AS MATERIALIZED ( SELECT run_id FROM unnest($",
+            $run,
+            "::uuid[], $",
+            $hash,
+            "::bytea[]) AS needed (run_id, hash) \
                  WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.hash = needed.hash) \
              ), "
         )
     };
 }
 
-/// Steps of live runs. The condition on the owner is written so that no index of owners is walked for it.
-pub(crate) const COMMIT: &str = concat!(
-    head!(", fence, chain_before", ", $27::bigint[], $28::bytea[]"),
-    "won AS ( \
-         UPDATE runs SET version = step.version, chain = step.chain, summary = step.summary, sum = step.sum, \
-             status = step.status, live = step.live, owner = CASE WHEN step.live THEN runs.owner END, \
-             ended_at = step.ended_at \
-         FROM step WHERE runs.run_id = step.run_id AND runs.fence = step.fence AND (runs.owner IS NOT NULL) IS TRUE \
-             AND runs.version = step.since AND runs.chain = step.chain_before \
-             AND (step.run_id IN (SELECT run_id FROM missing)) IS NOT TRUE \
-         RETURNING runs.run_id \
-     )",
-    tail!(),
-    ", answered AS ( \
-         DELETE FROM requests USING unnest($29::uuid[], $30::bigint[]) AS answer (run_id, request_id) \
-         WHERE requests.request_id = answer.request_id AND requests.run_id = answer.run_id \
-             AND (answer.run_id IN (SELECT run_id FROM won)) IS TRUE \
-     ) SELECT run_id FROM won"
-);
+/// What every batch writes beside the rows of runs. `won` are the runs that did move. Written as a condition that is not
+/// taken for a join, so that the plan does not hang on how many rows the planner expects.
+macro_rules! rows {
+    () => {
+        ", logged AS ( \
+             INSERT INTO events (run_id, seq, count, body, chain) \
+             SELECT run_id, since + 1, count, body, chain FROM step \
+             WHERE count > 0 AND (run_id IN (SELECT run_id FROM won)) IS TRUE \
+         ), tasked AS ( \
+             INSERT INTO tasks (run_id, task_id, since, place, waiting_since, waiting_seq, summary, sum) \
+             SELECT run_id, task_id, since, place, waiting_since, waiting_seq, summary, sum \
+             FROM unnest($12::uuid[], $13::text[], $14::bigint[], $15::int[], $16::bigint[], $17::bigint[], \
+                 $18::text[], $19::bigint[]) \
+                 AS task (run_id, task_id, since, place, waiting_since, waiting_seq, summary, sum) \
+             WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE \
+             ON CONFLICT (run_id, task_id) DO UPDATE SET summary = excluded.summary, sum = excluded.sum, \
+                 waiting_seq = excluded.waiting_seq, waiting_since = CASE WHEN excluded.waiting_seq IS NOT NULL \
+                 THEN coalesce(excluded.waiting_since, tasks.waiting_since) END \
+         )"
+    };
+}
 
-/// New runs. Those that nobody owns are told to whoever listens.
-pub(crate) const CREATE: &str = concat!(
-    head!(
-        ", workflow_id, start_key, request_hash, owner, fence, parent",
-        ", $27::text[], $28::bytea[], $29::bytea[], $30::text[], $31::bigint[], $32::uuid[]"
+/// Large values that come along, and which runs refer to which.
+macro_rules! large {
+    ($brought_run:literal, $brought_hash:literal, $body:literal, $run:literal, $hash:literal) => {
+        concat!(
+            ", kept AS ( INSERT INTO blobs (hash, body) SELECT DISTINCT ON (hash) hash, body FROM unnest($",
+            $brought_run,
+            "::uuid[], $",
+            $brought_hash,
+            "::bytea[], $",
+            $body,
+            "::bytea[]) AS brought (run_id, hash, body) \
+                 WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE ON CONFLICT DO NOTHING \
+             ), used AS ( INSERT INTO blob_uses (run_id, hash) SELECT DISTINCT run_id, hash FROM unnest($",
+            $run,
+            "::uuid[], $",
+            $hash,
+            "::bytea[]) AS used (run_id, hash) \
+                 WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE ON CONFLICT DO NOTHING \
+             )"
+        )
+    };
+}
+
+/// The condition under which a step moves a run on. That on the owner is written so that no index of owners is walked.
+macro_rules! moved {
+    ($further:literal) => {
+        concat!(
+            "won AS ( \
+                 UPDATE runs SET version = step.version, chain = step.chain, summary = step.summary, sum = step.sum, \
+                     status = step.status, live = step.live, owner = CASE WHEN step.live THEN runs.owner END, \
+                     ended_at = step.ended_at \
+                 FROM step WHERE runs.run_id = step.run_id AND runs.fence = step.fence \
+                     AND (runs.owner IS NOT NULL) IS TRUE AND runs.version = step.since \
+                     AND runs.chain = step.chain_before",
+            $further,
+            " RETURNING runs.run_id )"
+        )
+    };
+}
+
+/// The row of a new run, under one condition.
+macro_rules! made {
+    ($condition:literal) => {
+        concat!(
+            "won AS ( \
+                 INSERT INTO runs (run_id, workflow_id, start_key, request_hash, owner, fence, live, status, version, \
+                     chain, parent, ended_at, summary, sum) \
+                 SELECT run_id, workflow_id, start_key, request_hash, CASE WHEN live THEN owner END, fence, live, \
+                     status, version, chain, parent, ended_at, summary, sum \
+                 FROM step ",
+            $condition,
+            " ON CONFLICT DO NOTHING RETURNING run_id, owner, live )"
+        )
+    };
+}
+
+/// New runs that nobody owns are told to whoever listens.
+macro_rules! told {
+    () => {
+        " SELECT run_id, CASE WHEN live AND owner IS NULL THEN pg_notify('segue_runs', run_id::text)::text END FROM won"
+    };
+}
+
+/// A statement in two forms. Most batches are plain: the parts for what they have not cost the server as much again as the
+/// whole rest, with nothing to do.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    /// For a batch without large values and without what only its kind has.
+    pub(crate) plain: &'static str,
+    pub(crate) full: &'static str,
+}
+
+/// Steps of live runs.
+pub(crate) const COMMIT: Statement = Statement {
+    plain: concat!(
+        steps!(", fence, chain_before", ", $20::bigint[], $21::bytea[]"),
+        moved!(""),
+        rows!(),
+        " SELECT run_id FROM won"
     ),
-    "won AS ( \
-         INSERT INTO runs (run_id, workflow_id, start_key, request_hash, owner, fence, live, status, version, chain, \
-             parent, ended_at, summary, sum) \
-         SELECT run_id, workflow_id, start_key, request_hash, CASE WHEN live THEN owner END, fence, live, status, version, \
-             chain, parent, ended_at, summary, sum \
-         FROM step WHERE (run_id IN (SELECT run_id FROM missing)) IS NOT TRUE \
-         ON CONFLICT DO NOTHING RETURNING run_id, owner, live \
-     )",
-    tail!(),
-    ", labelled AS ( \
-         INSERT INTO labels (label, run_id) SELECT label, run_id \
-         FROM unnest($33::uuid[], $34::bytea[]) AS labelled (run_id, label) \
-         WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE \
-     ) SELECT run_id, CASE WHEN live AND owner IS NULL THEN pg_notify('segue_runs', run_id::text)::text END FROM won"
-);
+    full: concat!(
+        steps!(", fence, chain_before", ", $20::bigint[], $21::bytea[]"),
+        missing!(27, 28),
+        moved!(" AND (step.run_id IN (SELECT run_id FROM missing)) IS NOT TRUE"),
+        rows!(),
+        large!(22, 23, 24, 25, 26),
+        ", answered AS ( \
+             DELETE FROM requests USING unnest($29::uuid[], $30::bigint[]) AS answer (run_id, request_id) \
+             WHERE requests.request_id = answer.request_id AND requests.run_id = answer.run_id \
+                 AND (answer.run_id IN (SELECT run_id FROM won)) IS TRUE \
+         ) SELECT run_id FROM won"
+    ),
+};
+
+/// New runs.
+pub(crate) const CREATE: Statement = Statement {
+    plain: concat!(
+        steps!(
+            ", workflow_id, start_key, request_hash, owner, fence, parent",
+            ", $20::text[], $21::bytea[], $22::bytea[], $23::text[], $24::bigint[], $25::uuid[]"
+        ),
+        made!(""),
+        rows!(),
+        told!()
+    ),
+    full: concat!(
+        steps!(
+            ", workflow_id, start_key, request_hash, owner, fence, parent",
+            ", $20::text[], $21::bytea[], $22::bytea[], $23::text[], $24::bigint[], $25::uuid[]"
+        ),
+        missing!(31, 32),
+        made!("WHERE (run_id IN (SELECT run_id FROM missing)) IS NOT TRUE"),
+        rows!(),
+        large!(26, 27, 28, 29, 30),
+        ", labelled AS ( \
+             INSERT INTO labels (label, run_id) SELECT label, run_id \
+             FROM unnest($33::uuid[], $34::bytea[]) AS labelled (run_id, label) \
+             WHERE (run_id IN (SELECT run_id FROM won)) IS TRUE \
+         )",
+        told!()
+    ),
+};
 
 /// The columns of both kinds of batch.
 #[derive(Default)]
@@ -153,6 +238,10 @@ impl Hashes {
         self.hash.push(hash.as_bytes().to_vec());
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hash.is_empty()
+    }
+
     pub(crate) fn values(&self) -> [&(dyn ToSql + Sync); 2] {
         [&self.run_id, &self.hash]
     }
@@ -193,10 +282,16 @@ impl<'t> Columns<'t> {
         }
     }
 
-    /// As the parameters `$1` to `$26` of both statements.
+    /// Has it nothing for the parts of a statement that only its full form has?
+    pub(crate) fn are_plain(&self) -> bool {
+        // What is brought or needed is used.
+        self.used.is_empty()
+    }
+
+    /// As the parameters `$1` to `$19` of both statements. What only one of them has comes after them.
     pub(crate) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let Self { brought, tasks, .. } = self;
-        let mut values: Vec<&(dyn ToSql + Sync)> = vec![
+        let tasks = &self.tasks;
+        vec![
             &self.run_id,
             &self.since,
             &self.version,
@@ -208,12 +303,6 @@ impl<'t> Columns<'t> {
             &self.summary,
             &self.sum,
             &self.live,
-            &brought.run_id,
-            &brought.hash,
-            &brought.body,
-        ];
-        values.extend(self.used.values());
-        values.extend::<[&(dyn ToSql + Sync); 8]>([
             &tasks.run_id,
             &tasks.task_id,
             &tasks.since,
@@ -222,8 +311,15 @@ impl<'t> Columns<'t> {
             &tasks.waiting_seq,
             &tasks.summary,
             &tasks.sum,
-        ]);
-        values.extend(self.needed.values());
+        ]
+    }
+
+    /// As the seven parameters of a full form that follow.
+    pub(crate) fn large_values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let Self { brought, used, needed, .. } = self;
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&brought.run_id, &brought.hash, &brought.body];
+        values.extend(used.values());
+        values.extend(needed.values());
         values
     }
 }

@@ -61,7 +61,12 @@ impl Task {
         }
         let mut values = columns.values();
         values.extend(new.values());
-        self.execute(batch::CREATE, &values).await
+        if columns.are_plain() && new.labels.is_empty() {
+            return self.execute(batch::CREATE.plain, &values).await;
+        }
+        values.extend(columns.large_values());
+        values.extend(new.labels.values());
+        self.execute(batch::CREATE.full, &values).await
     }
 
     /// Answers those that did not move. Gives back those whose reason is gone meanwhile: they are tried again.
@@ -139,9 +144,6 @@ impl<'t> New<'t> {
     }
 
     fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let mut values: Vec<&(dyn ToSql + Sync)> =
-            vec![&self.workflow_id, &self.start_key, &self.request_hash, &self.owner, &self.fence, &self.parent];
-        values.extend(self.labels.values());
-        values
+        vec![&self.workflow_id, &self.start_key, &self.request_hash, &self.owner, &self.fence, &self.parent]
     }
 }

@@ -81,8 +81,13 @@ impl Task {
             return Ok(HashSet::new());
         }
         let mut values = columns.values();
-        values.extend::<[&(dyn ToSql + Sync); 4]>([&fences, &before, &answered_of, &answered]);
-        self.execute(batch::COMMIT, &values).await
+        values.extend::<[&(dyn ToSql + Sync); 2]>([&fences, &before]);
+        if columns.are_plain() && answered.is_empty() {
+            return self.execute(batch::COMMIT.plain, &values).await;
+        }
+        values.extend(columns.large_values());
+        values.extend::<[&(dyn ToSql + Sync); 2]>([&answered_of, &answered]);
+        self.execute(batch::COMMIT.full, &values).await
     }
 
     /// Asks for the ends of those chains that are not known, or known for another version.
