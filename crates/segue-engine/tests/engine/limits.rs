@@ -294,6 +294,38 @@ async fn a_shutdown_gives_its_slots_back(mut world: World) {
     assert_eq!(held(&world, "/model").await, 0);
 }
 
+/// A start asks for its slots while the store is asked whether there is such a run, and whichever answers first: the engine
+/// leaves when what nobody wants any more is free. Whose process is gone gives nothing back.
+#[tokio::test(start_paused = true)]
+async fn a_start_with_a_used_key_holds_no_slot() {
+    let slow = Weather { slow: 1_000, ..Weather::CALM };
+    for seed in 1..=16 {
+        let mut world = World::in_memory();
+        world.limit_faults = Arc::new(Faults::seeded(seed, Weather::CALM));
+        world.limit_specs.insert("model".into(), concurrent(2));
+        let first = world.engine_that_lives().await;
+        let way = world.way_to_store(seed, Weather::CALM);
+        let config = EngineConfig { proof: own_proof(), ..world.config() };
+        let second = world.engine_by(&way, config).await.unwrap();
+        let workflow = json!({"id": "w", "nodes": many(1, &["model"])});
+        let keyed = StartRun { idempotency_key: Some("once".to_owned()), ..StartRun::default() };
+        let started = world.start_workflow(&first, workflow.clone(), keyed.clone()).await;
+        let call = world.call().await;
+        way.faults.set_weather(slow);
+        world.limit_faults.set_weather(slow);
+        let again = world.start_workflow(&second, workflow, keyed).await;
+        assert_eq!((again.run_id, again.is_new), (started.run_id, false));
+        second.shut_down_within(Duration::ZERO).await;
+        for _ in 0..200 {
+            assert_eq!(held(&world, "/model").await, 1, "seed {seed}: that of the first one");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.limit_faults.set_weather(Weather::CALM);
+        call.succeed(json!(1));
+        world.ended(&first, started.run_id, Status::Succeeded).await;
+    }
+}
+
 /// Everybody waits it out, and it costs no attempt.
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_asks_to_wait_is_waited_for_by_all() {
