@@ -3,9 +3,9 @@
 
 use std::{
     collections::VecDeque,
-    io::BufReader,
+    io::{self, BufReader, Read, Seek},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{Mutex, PoisonError},
     thread,
     time::Instant,
@@ -65,19 +65,29 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn passes(binary: &mut Binary) -> bool {
     let started = Instant::now();
     println!("begins: {}", binary.again);
-    let output = binary.command.stdin(Stdio::null()).output();
+    let ended = said_by(&mut binary.command);
     let seconds = started.elapsed().as_secs_f64();
-    match output {
-        Ok(output) => {
-            let said = [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat();
-            println!("\n{}: {} after {seconds:.1} s\n{}", binary.again, output.status, said.trim());
-            output.status.success()
+    match ended {
+        Ok((status, said)) => {
+            println!("\n{}: {status} after {seconds:.1} s\n{}", binary.again, said.trim());
+            status.success()
         }
         Err(error) => {
-            println!("\n{}: cannot be started: {error}", binary.again);
+            println!("\n{}: cannot be run: {error}", binary.again);
             false
         }
     }
+}
+
+/// A file takes what it says: a process that it leaves behind would hold a pipe open, and be waited for.
+fn said_by(command: &mut Command) -> io::Result<(ExitStatus, String)> {
+    let mut said = tempfile::tempfile()?;
+    command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said.try_clone()?);
+    let status = command.status()?;
+    let mut bytes = Vec::new();
+    said.rewind()?;
+    said.read_to_end(&mut bytes)?;
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn build(house: &House, features: &str) -> Result<Vec<Binary>> {
@@ -117,5 +127,21 @@ impl Binary {
         let mut command = house.command(executable);
         command.current_dir(folder).env("CARGO_MANIFEST_DIR", folder).env("CARGO_PKG_NAME", &*package);
         Ok(Some(Self { again: format!("{package} {which}"), name: target.name, command }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_behind_is_not_waited_for() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & echo $!; echo told >&2"]);
+        let (status, said) = said_by(&mut command).expect("sh is there");
+        assert!(status.success() && said.ends_with("told\n"), "{said}");
+        let left = said.lines().next().expect("its number").to_owned();
+        let mut end = Command::new("kill");
+        assert!(end.arg(&left).status().is_ok_and(|status| status.success()), "it ran still");
     }
 }

@@ -11,6 +11,8 @@ use nix::{errno::Errno, unistd::Pid};
 
 /// How long a process may be between two programs before it is taken to have no environment.
 const EXEC_MAX: Duration = Duration::from_secs(2);
+/// How often it is looked at who becomes one program after the other.
+const LOOKS_MAX: usize = 8;
 /// How long the table is waited for where there is no file descriptor or memory left to read it with.
 const SHORTAGE_MAX: Duration = Duration::from_millis(50);
 /// Readings of the list of children before it is given up as too restless.
@@ -125,19 +127,34 @@ fn field<T: FromStr>(fields: &[&str], index: usize) -> Option<T> {
 /// while it changes from one program to another (`exec`): then it has none for a moment, and that says nothing.
 pub(super) fn environment(pid: i32) -> Option<Vec<u8>> {
     let path = format!("/proc/{pid}/environ");
-    // The second time: it had just become another program between the two looks.
-    for _ in 0..2 {
-        let Ok(environment) = read(&path) else { break };
-        if !environment.is_empty() {
-            return Some(environment);
+    environment_by(|| read(&path), || environment_addresses(pid))
+}
+
+/// As [`environment`], with what reads it and what says where it lies.
+fn environment_by(
+    mut read: impl FnMut() -> io::Result<Vec<u8>>,
+    mut addresses: impl FnMut() -> Option<(u64, u64)>,
+) -> Option<Vec<u8>> {
+    let mut before = None;
+    let mut has_moved = false;
+    for _ in 0..LOOKS_MAX {
+        match read() {
+            Err(_) => return Some(Vec::new()),
+            Ok(environment) if !environment.is_empty() => return Some(environment),
+            Ok(_) => {}
         }
-        match environment_addresses(pid) {
+        match addresses() {
             Some((_, 0)) => return None,
-            Some((start, end)) if start != end => {}
-            _ => break,
+            // What was read was of the program before: this one has become another between the two looks.
+            Some((start, end)) if start != end => {
+                has_moved |= before.is_some_and(|before| before != (start, end));
+                before = Some((start, end));
+            }
+            _ => return Some(Vec::new()),
         }
     }
-    Some(Vec::new())
+    // Always the same place, and nothing there: it took its environment away itself.
+    (!has_moved).then(Vec::new)
 }
 
 /// The same of a process that may be between two programs: that is waited for.
@@ -196,9 +213,32 @@ pub(crate) fn resident_bytes(pid: i32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::process::{Child, Command};
 
     use super::*;
+
+    /// Is ended with the test, whatever becomes of it.
+    struct Ended(Child);
+
+    impl Ended {
+        fn spawn(command: &mut Command) -> Self {
+            Self(command.spawn().expect("its program is there"))
+        }
+
+        fn pid(&self) -> i32 {
+            self.0.id().cast_signed()
+        }
+
+        fn end(&mut self) {
+            self.0.kill().and_then(|()| self.0.wait()).expect("it can be ended");
+        }
+    }
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            let _ = self.0.kill().and_then(|()| self.0.wait());
+        }
+    }
 
     #[test]
     fn a_name_full_of_brackets_does_not_confuse() {
@@ -250,13 +290,26 @@ mod tests {
     fn an_environment_is_told_from_none_and_from_one_that_is_not_there_yet() {
         let me = Pid::this().as_raw();
         assert!(environment(me).is_some_and(|environment| !environment.is_empty()));
-        let mut bare = Command::new("sleep");
-        let mut bare = bare.arg("1000").env_clear().spawn().expect("sleep is there");
-        let pid = bare.id().cast_signed();
+        let mut bare = Ended::spawn(Command::new("sleep").arg("1000").env_clear());
+        let pid = bare.pid();
         assert!(settled_environment(pid).is_empty());
         assert_eq!(environment(pid), Some(Vec::new()), "it has settled, and has none");
-        bare.kill().and_then(|()| bare.wait()).expect("it can be ended");
+        bare.end();
         assert_eq!(environment(pid), Some(Vec::new()));
+    }
+
+    #[test]
+    fn who_becomes_one_program_after_the_other_is_not_taken_for_bare() {
+        let look = |texts: &[&str], places: &[(u64, u64)]| {
+            let (mut texts, mut places) = (texts.iter(), places.iter().cycle());
+            environment_by(|| Ok(texts.next().map_or("", |text| *text).into()), || places.next().copied())
+        };
+        assert_eq!(look(&["", "", "", "A=1"], &[(1, 2), (3, 4), (5, 6)]), Some(b"A=1".to_vec()));
+        assert_eq!(look(&[], &[(1, 2), (3, 4)]), None, "it is not seen for long enough");
+        assert_eq!(look(&[""], &[(0, 0)]), None);
+        assert_eq!(look(&[""], &[(1, 1)]), Some(Vec::new()));
+        assert_eq!(look(&[], &[(1, 2)]), Some(Vec::new()), "it took its environment away itself");
+        assert_eq!(look(&[""], &[]), Some(Vec::new()), "it has no memory any more");
     }
 
     #[test]
@@ -264,16 +317,15 @@ mod tests {
         // It becomes another program again and again, always with the same environment.
         let script = "[ $1 = 0 ] || exec sh -c \"$SCRIPT\" sh $(($1 - 1)); exec sleep 1000";
         let mut restless = Command::new("sh");
-        let restless = restless.args(["-c", script, "sh", "300"]).env_clear().env("SCRIPT", script);
-        let mut restless = restless.env("PATH", "/usr/bin:/bin").spawn().expect("sh is there");
-        let pid = restless.id().cast_signed();
+        restless.args(["-c", script, "sh", "300"]).env_clear().env("SCRIPT", script).env("PATH", "/usr/bin:/bin");
+        let restless = Ended::spawn(&mut restless);
+        let pid = restless.pid();
         let mut looks = 0;
         while !fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep") {
             let environment = settled_environment(pid);
             assert!(environment.windows(7).any(|part| part == b"SCRIPT="), "look {looks} saw {environment:?}");
             looks += 1;
         }
-        restless.kill().and_then(|()| restless.wait()).expect("it can be ended");
         assert!(looks > 0);
     }
 }
