@@ -75,7 +75,7 @@ impl Between {
         }
         let workload = workload::chain(STEPS, 0.01);
         place.write("chain.json", workload.document.to_string());
-        let engine = place.start(&["serve", "--listen", "127.0.0.1:0", "--lease", "3", "--json"]);
+        let mut engine = place.start(&["serve", "--listen", "127.0.0.1:0", "--lease", "3", "--json"]);
         until("the engine is ready", || engine.printed().contains("ready").then_some(()));
         let submitted = place.segue(&["submit", "chain.json", "--json"]);
         let mut judge = Judge::new(&workload);

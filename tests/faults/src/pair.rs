@@ -270,7 +270,7 @@ impl<'a> Pair<'a> {
     }
 
     /// An engine is asked to leave, and does.
-    fn leave(&mut self, engine: Going) -> Ended {
+    fn leave(&mut self, mut engine: Going) -> Ended {
         let was_ready = engine.printed().contains("ready");
         engine.leave();
         let ended = engine.wait();

@@ -185,15 +185,28 @@ impl Going {
     }
 
     /// Asks it to leave: it, or what strace traces, not strace, which would let it go.
-    pub fn leave(&self) {
-        let pid = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let traced = children.split_whitespace().next().and_then(|child| child.parse().ok());
-        let target = if self.is_traced { traced } else { Some(pid.cast_signed()) };
+    pub fn leave(&mut self) {
+        let target = if self.is_traced { self.traced() } else { Some(self.child.id()) };
         if let Some(target) = target {
             // It may have ended just now.
-            let _ = kill(Pid::from_raw(target), Signal::SIGTERM);
+            let _ = kill(Pid::from_raw(target.cast_signed()), Signal::SIGTERM);
         }
+    }
+
+    /// The program that strace traces, once it is there: before, strace tries with children of its own what it can do.
+    /// None if it has ended.
+    fn traced(&mut self) -> Option<u32> {
+        let program = program::segue().canonicalize().unwrap();
+        let strace = self.child.id();
+        let children = move || {
+            let list = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap_or_default();
+            list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>()
+        };
+        let is_it = |child: &u32| fs::read_link(format!("/proc/{child}/exe")).is_ok_and(|exe| exe == program);
+        until("strace has started the program", || {
+            let found = children().into_iter().find(is_it);
+            (found.is_some() || self.has_ended()).then_some(found)
+        })
     }
 
     /// What it has printed so far.
