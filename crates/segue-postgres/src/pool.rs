@@ -1,6 +1,6 @@
 //! Connections: made ready, shared, made again after they were lost.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use async_trait::async_trait;
 use deadpool_postgres::{
@@ -140,13 +140,13 @@ impl<C: GenericClient + Sync> Prepares for C {
 }
 
 #[cfg(feature = "mutants")]
-fn as_planted(sql: &str) -> std::borrow::Cow<'_, str> {
+fn as_planted(sql: &str) -> Cow<'_, str> {
     crate::mutants::doctored(sql)
 }
 
 #[cfg(not(feature = "mutants"))]
-const fn as_planted(sql: &str) -> &str {
-    sql
+const fn as_planted(sql: &str) -> Cow<'_, str> {
+    Cow::Borrowed(sql)
 }
 
 /// Says whether work is to be begun again.
