@@ -4,7 +4,10 @@
 //! the rows of the runs on, under the condition that the committer may; the others write only for runs that did move. So
 //! a conflict of one run leaves no trace and fails no other.
 
-use segue_core::ids::{ContentHash, RunId};
+use segue_core::{
+    ids::{ContentHash, RunId},
+    payload::BlobRef,
+};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -248,8 +251,9 @@ impl Hashes {
 }
 
 impl<'t> Columns<'t> {
-    /// One more step, after which the run's chain is `chain`.
-    pub(crate) fn push(&mut self, texts: &'t Texts, chain: ContentHash) {
+    /// One more step, after which the run's chain is `chain`. The large values that the run refers to already stay where
+    /// they are.
+    pub(crate) fn push(&mut self, texts: &'t Texts, chain: ContentHash, refers_to: impl Fn(ContentHash) -> bool) {
         let run_id = encode::uuid(texts.run_id);
         self.run_id.push(run_id);
         self.since.push(encode::number(texts.since));
@@ -262,13 +266,14 @@ impl<'t> Columns<'t> {
         self.summary.push(&texts.row.text);
         self.sum.push(texts.row.sum);
         self.live.push(!texts.status.is_terminal());
-        for (blob, json) in texts.brings() {
+        let is_new = |blob: &BlobRef| !refers_to(blob.hash);
+        for (blob, json) in texts.brings().filter(|(blob, _)| is_new(blob)) {
             self.brought.run_id.push(run_id);
             self.brought.hash.push(blob.hash.as_bytes().to_vec());
             self.brought.body.push(json);
         }
-        texts.uses().for_each(|blob| self.used.push(texts.run_id, blob.hash));
-        texts.needs().for_each(|blob| self.needed.push(texts.run_id, blob.hash));
+        texts.uses().filter(is_new).for_each(|blob| self.used.push(texts.run_id, blob.hash));
+        texts.needs().filter(is_new).for_each(|blob| self.needed.push(texts.run_id, blob.hash));
         for (place, task) in (0..).zip(&texts.tasks) {
             let to = &mut self.tasks;
             to.run_id.push(run_id);

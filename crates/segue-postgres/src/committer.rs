@@ -4,6 +4,7 @@
 //! so that a step asks nothing before it writes; what it knows is a part of the condition, and never more than a guess.
 
 mod creating;
+mod known;
 mod stepping;
 
 use std::{
@@ -13,12 +14,13 @@ use std::{
 
 use deadpool_postgres::Object;
 use segue_core::{
-    ids::{ContentHash, RunId},
+    ids::RunId,
     ports::{Created, StoreError},
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{error::SqlState, types::ToSql};
 
+use self::known::Known;
 use crate::{
     encode,
     failure::Failure,
@@ -98,8 +100,7 @@ struct Task {
     jobs: mpsc::UnboundedReceiver<Job>,
     /// A second step of a run that is in the batch already.
     waiting: Vec<Job>,
-    /// Version and chain of runs after their last step here.
-    known: HashMap<RunId, (u64, ContentHash)>,
+    known: HashMap<RunId, Known>,
     counters: Arc<Counters>,
 }
 

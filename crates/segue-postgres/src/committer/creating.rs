@@ -10,7 +10,7 @@ use segue_core::{
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Answer, Moved, Task, fails_alone, refuse};
+use super::{Answer, Known, Moved, Task, fails_alone, refuse};
 use crate::{
     batch::{self, Columns, Hashes},
     encode,
@@ -37,8 +37,8 @@ impl Task {
             for (creation, answer) in jobs {
                 let texts = &creation.texts;
                 if moved.contains(&texts.run_id) {
-                    let chain = texts.chain_after(seal::chain_start(texts.run_id));
-                    self.known.insert(texts.run_id, (texts.version, chain));
+                    let new = Known::new(0, seal::chain_start(texts.run_id));
+                    self.known.insert(texts.run_id, new.after(texts));
                     // Nobody waits any more: it is done all the same.
                     let _ = answer.send(Ok(creation.created()));
                 } else {
@@ -56,7 +56,8 @@ impl Task {
         let mut columns = Columns::default();
         let mut new = New::default();
         for (creation, _) in jobs {
-            columns.push(&creation.texts, creation.texts.chain_after(seal::chain_start(creation.texts.run_id)));
+            let chain = creation.texts.chain_after(seal::chain_start(creation.texts.run_id));
+            columns.push(&creation.texts, chain, |_| false);
             new.push(creation);
         }
         let mut values = columns.values();

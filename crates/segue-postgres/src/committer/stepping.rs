@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use segue_core::{ids::RunId, ports::StoreError};
 use tokio_postgres::types::ToSql;
 
-use super::{Answer, Moved, Task, fails_alone, refuse};
+use super::{Answer, Known, Moved, Task, fails_alone, refuse};
 use crate::{
     batch::{self, Columns},
     encode,
@@ -50,8 +50,8 @@ impl Task {
     /// After a step that was written.
     fn note(&mut self, texts: &Texts) {
         match self.known.remove(&texts.run_id) {
-            Some((_, chain)) if !texts.status.is_terminal() => {
-                self.known.insert(texts.run_id, (texts.version, texts.chain_after(chain)));
+            Some(known) if !texts.status.is_terminal() => {
+                self.known.insert(texts.run_id, known.after(texts));
             }
             _ => {}
         }
@@ -65,13 +65,13 @@ impl Task {
         for (step, _) in jobs {
             let run = step.texts.run_id;
             // Of a run that is not there, or at another version, nothing is written.
-            let Some((version, chain)) = self.known.get(&run) else { continue };
-            if *version != step.texts.since {
+            let Some(known) = self.known.get(&run) else { continue };
+            if known.version != step.texts.since {
                 continue;
             }
-            columns.push(&step.texts, step.texts.chain_after(*chain));
+            columns.push(&step.texts, step.texts.chain_after(known.chain), |value| known.refers_to(value));
             fences.push(encode::number(step.fence));
-            before.push(chain.as_bytes().to_vec());
+            before.push(known.chain.as_bytes().to_vec());
             for request in &step.answered {
                 answered_of.push(encode::uuid(run));
                 answered.push(request.0);
@@ -94,7 +94,7 @@ impl Task {
     async fn learn(&mut self, jobs: &[(Step, Answer<()>)]) -> Result<(), Failure> {
         const SQL: &str = "SELECT run_id, version, chain FROM runs WHERE run_id = ANY($1)";
         let texts = jobs.iter().map(|(step, _)| &step.texts);
-        let is_known = |run: RunId, version: u64| self.known.get(&run).is_some_and(|(at, _)| *at == version);
+        let is_known = |run: RunId, version: u64| self.known.get(&run).is_some_and(|known| known.version == version);
         let unknown: Vec<_> =
             texts.filter(|texts| !is_known(texts.run_id, texts.since)).map(|texts| texts.run_id).collect();
         if unknown.is_empty() {
@@ -102,7 +102,7 @@ impl Task {
         }
         for row in self.ask(SQL, &[&encode::uuids(&unknown)]).await? {
             let chain = encode::hash(row.get::<_, &[u8]>(2));
-            self.known.insert(encode::run_id(row.get(0)), (encode::count(row.get(1)), chain));
+            self.known.insert(encode::run_id(row.get(0)), Known::new(encode::count(row.get(1)), chain));
         }
         Ok(())
     }

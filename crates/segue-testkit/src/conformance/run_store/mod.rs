@@ -82,6 +82,7 @@ macro_rules! run_store_suite {
             values::every_kind_of_event_comes_back
             values::numbers_and_texts_come_back_exactly
             values::a_large_value_is_a_reference_in_the_log
+            values::a_value_that_is_handed_on_stays_with_each_run
             values::a_value_that_looks_like_a_reference_is_no_reference
             values::a_task_result_has_its_output_loaded
             values::a_task_result_tells_the_last_failure

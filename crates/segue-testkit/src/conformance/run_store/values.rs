@@ -5,14 +5,14 @@ use segue_core::{
     ids::{ContentHash, NodeId, TaskId},
     outcome::{ErrorKind, Loss, TaskError, Usage},
     payload::{INLINE_BYTES_MAX, Payload},
-    ports::RunStore,
+    ports::{RunStore, StoreError},
     status::Status,
 };
 use serde_json::{Value, json};
 
 use super::{
     Database, Live, new_run, run_id,
-    world::{LONG, engine, started, success, time},
+    world::{LONG, engine, large, started, success, time},
 };
 
 fn failure() -> TaskError {
@@ -104,6 +104,36 @@ pub async fn a_large_value_is_a_reference_in_the_log(db: &dyn Database) {
     let outputs = read.kind.payload().expect("a payload").clone();
     live.commit(&store, vec![(None, EventKind::RunSucceeded { outputs })]).await;
     live.assert_kept(&store).await;
+}
+
+/// A value that one task after the other hands on is there for every run that had it, whatever was refused or deleted
+/// before.
+pub async fn a_value_that_is_handed_on_stays_with_each_run(db: &dyn Database) {
+    let store = db.open();
+    let owner = engine(&store, "a", LONG).await;
+    let mut one = Live::of(&store, new_run(1, large(0)), &owner).await;
+    let mut two = Live::create(&store, 2, &owner).await;
+    let refused = two.clone();
+    for n in [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 9] {
+        one.commit(&store, vec![(Some("t"), success(large(n)))]).await;
+    }
+    two.commit(&store, vec![(Some("t"), started())]).await;
+    let stale = refused.next(vec![(Some("t"), success(large(10)))]);
+    assert!(matches!(store.commit(stale).await, Err(StoreError::Conflict { .. })));
+    for n in [0, 0, 10, 10] {
+        two.commit(&store, vec![(Some("t"), success(large(n)))]).await;
+    }
+    one.end(&store).await;
+    store.delete_run(run_id(1)).await.expect("deleted");
+    for n in [0, 10] {
+        let blob = Payload::new(large(n)).blob().expect("a large value");
+        assert_eq!(store.blob(blob).await.expect("its text"), serde_json::to_vec(&large(n)).expect("JSON"));
+    }
+    let gone = Payload::new(large(9)).blob().expect("a large value");
+    assert!(matches!(store.blob(gone).await, Err(StoreError::NotFound(_))));
+    two.commit(&store, vec![(Some("t"), success(large(9)))]).await;
+    assert_eq!(store.blob(gone).await.expect("its text"), serde_json::to_vec(&large(9)).expect("JSON"));
+    two.assert_kept(&store).await;
 }
 
 /// A task's own output cannot name another value.
