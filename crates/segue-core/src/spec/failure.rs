@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::types::{Seconds, TaskNode};
+use super::{node::TaskNode, seconds::Seconds};
 use crate::outcome::ErrorKind;
 
 /// How attempts are repeated. What is absent comes from the workflow's defaults, then from [`Backoff`].
