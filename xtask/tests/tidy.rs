@@ -19,14 +19,14 @@ const IMPORTS: [(&str, &[&str]); 18] = [
     ("segue-sqlite", &["segue-core"]),
     ("segue-postgres", &["segue-bus", "segue-core"]),
     ("segue-worker", &["segue-core"]),
-    ("segue-gateway", &["segue-core"]),
+    ("segue-listen", &[]),
+    ("segue-gateway", &["segue-core", "segue-listen"]),
     ("segue-http", &["segue-core"]),
     ("segue-crewai", &["segue-core", "segue-engine", "segue-http", "segue-worker"]),
     ("segue-langchain", &["segue-core", "segue-engine", "segue-http", "segue-worker"]),
-    ("segue-server", &["segue-core", "segue-engine"]),
+    ("segue-server", &["segue-core", "segue-engine", "segue-listen"]),
     ("segue-testkit", &["segue-core", "segue-testservers"]),
     ("segue-testservers", &[]),
-    ("segue-faults", &["segue-testkit"]),
     (
         "segue-cli",
         &[

@@ -26,8 +26,7 @@ use crate::{
     door::Door,
     lane::{Lane, Limits},
     options::{GatewayOptions, ModelOptions, Price, ProviderKey, ProviderOptions, SharedLimits, closest},
-    routes,
-    server::Server,
+    routes, server,
     upstream::{Caller, Provider, RehearsalModel, Upstream},
 };
 
@@ -39,7 +38,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A running gateway. Dropping it breaks the calls in progress; [`Gateway::shutdown`] lets them finish.
 pub struct Gateway {
-    server: Server,
+    server: segue_listen::Server,
     shared: Arc<Shared>,
     runtime: Handle,
 }
@@ -48,7 +47,7 @@ impl Gateway {
     /// Listens on a free port of 127.0.0.1. Runs on the current tokio runtime.
     pub async fn start(options: GatewayOptions) -> Result<Self, GatewayError> {
         let shared = Arc::new(Shared::new(options)?);
-        let server = Server::start(routes::api(shared.clone())).await?;
+        let server = server::start(routes::api(shared.clone())).await?;
         Ok(Self { server, shared, runtime: Handle::current() })
     }
 

@@ -3,7 +3,7 @@
 //! Only programs on this machine can ask: without access tokens nothing else is listened on. Every connection has
 //! bounds in time and size, every request is looked at before it is routed, and whatever is refused says why.
 //!
-//! * `server`: connections: accepted, bounded, ended in good order.
+//! * `server`: where it listens, and for whom.
 //! * `guard`: who may ask at all: the `Host` and `Origin` headers, the size of bodies; the headers of every answer.
 //! * `routes`: what can be asked. `health`: `/healthz` and `/readyz`. `problem`: errors as RFC 9457 describes them.
 //! * `prometheus`: measurements in the text format of Prometheus.
@@ -20,7 +20,8 @@ use std::sync::Arc;
 use segue_engine::Engine;
 
 pub use prometheus::{CATALOG, Metric, MetricKind, PrometheusMetrics};
-pub use server::{Bound, Server, ServerError};
+pub use segue_listen::Server;
+pub use server::{Bound, ServerError};
 
 /// What is asked about.
 #[derive(Clone)]
