@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     outcome::{ErrorKind, TaskError},
-    spec::Diagnostic,
+    spec::{Diagnostic, WorkflowSpec},
 };
 
 /// One thing that is wrong: where, what, and the cure.
@@ -46,6 +46,47 @@ impl Problem {
             Some(help) => diagnostic.with_help(help),
             None => diagnostic,
         }
+    }
+}
+
+/// What an adapter asks of the nodes of a workflow: the walk that every adapter's
+/// [`translate_workflow`](crate::ports::Adapter::translate_workflow) takes.
+#[derive(Debug)]
+pub struct NodeRules {
+    /// What is wrong with the inputs of a node of this handler; nothing if the handler is another adapter's. Templates are
+    /// not filled in yet.
+    pub inputs: fn(handler: &str, inputs: &Map<String, Value>) -> Vec<Problem>,
+    /// The code of its diagnostics.
+    pub input_code: &'static str,
+    /// The adapter's own object among the hints.
+    pub hints_name: &'static str,
+    /// What is wrong with it; of all hints, of a node or of the defaults.
+    pub hints: fn(hints: &Map<String, Value>) -> Vec<Problem>,
+    /// The code of its diagnostics.
+    pub hint_code: &'static str,
+}
+
+impl NodeRules {
+    /// All that is wrong, node by node, then with the defaults.
+    pub fn diagnose(&self, workflow: &WorkflowSpec) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let mut add = |problems: Vec<Problem>, code: &str, root: &[&str]| {
+            found.extend(problems.into_iter().map(|problem| problem.into_diagnostic(code, root)));
+        };
+        let defaults = workflow.defaults.as_ref();
+        let default = defaults.and_then(|defaults| defaults.task.as_ref());
+        for (pointer, node) in workflow.every_node() {
+            let root =
+                |last: &[&'static str]| pointer.split('/').skip(1).chain(last.iter().copied()).collect::<Vec<_>>();
+            if let Some(handler) = node.spec.task.as_ref().or(default).filter(|_| node.has_handler()) {
+                add((self.inputs)(handler.as_str(), &node.spec.inputs), self.input_code, &root(&["inputs"]));
+            }
+            add((self.hints)(&node.spec.hints), self.hint_code, &root(&["hints", self.hints_name]));
+        }
+        if let Some(defaults) = defaults {
+            add((self.hints)(&defaults.hints), self.hint_code, &["defaults", "hints", self.hints_name]);
+        }
+        found
     }
 }
 
@@ -115,5 +156,41 @@ mod tests {
         assert_eq!(found[0].help.as_deref(), Some("did you mean `command`?"));
         assert_eq!(found[1].path, "/nodes/0/a~1b");
         assert_eq!(found[1].help.as_deref(), Some("it has command, cwd"));
+    }
+
+    #[test]
+    fn every_node_and_the_defaults_are_asked() {
+        let workflow = serde_json::from_value(json!({
+            "id": "w",
+            "defaults": {"task": "mine", "hints": {"own": {"bad": 1}}},
+            "nodes": [
+                {"id": "a", "inputs": {"bad": 1}},
+                {"id": "b", "task": "other", "inputs": {"bad": 1}, "hints": {"own": {"bad": 1}, "others": {"bad": 1}}},
+                {"id": "g", "inputs": {"bad": 1}, "group": {"nodes": [{"id": "x", "task": "mine", "inputs": {"bad": 1}}]}},
+            ],
+        }))
+        .expect("a workflow");
+        fn bad(given: &Map<String, Value>) -> Vec<Problem> {
+            unknown(given, &["good"], "it", "key")
+        }
+        let rules = NodeRules {
+            inputs: |handler: &str, inputs: &Map<String, Value>| {
+                if handler == "mine" { bad(inputs) } else { Vec::new() }
+            },
+            input_code: "i",
+            hints_name: "own",
+            hints: |hints: &Map<String, Value>| {
+                hints.get("own").and_then(Value::as_object).map(bad).unwrap_or_default()
+            },
+            hint_code: "h",
+        };
+        let found: Vec<_> = rules.diagnose(&workflow).into_iter().map(|found| (found.code, found.path)).collect();
+        let told = [
+            ("i", "/nodes/0/inputs/bad"),
+            ("h", "/nodes/1/hints/own/bad"),
+            ("i", "/nodes/2/group/nodes/0/inputs/bad"),
+            ("h", "/defaults/hints/own/bad"),
+        ];
+        assert_eq!(found, told.map(|(code, path)| (code.to_owned(), path.to_owned())));
     }
 }

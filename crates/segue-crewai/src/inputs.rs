@@ -1,7 +1,7 @@
 //! What a node of `crewai.agent`, `crewai.crew` or `crewai.flow` may say.
 
 use segue_core::spec::{Diagnostic, WorkflowSpec};
-use segue_worker::problems::{Problem, is_template, kind_of, unknown};
+use segue_worker::problems::{NodeRules, Problem, is_template, kind_of, unknown};
 use serde_json::{Map, Value};
 
 use crate::hints::{HINTS, Hints};
@@ -146,24 +146,14 @@ pub(crate) fn with_texts(handler: &str, inputs: &Value) -> Value {
 
 /// What is wrong with the nodes for CrewAI in a workflow.
 pub(crate) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (pointer, node) in workflow.every_node() {
-        let at = || pointer.split('/').skip(1);
-        if let Some(handler) = node.spec.task.as_ref().or(default).filter(|_| node.has_handler()) {
-            let root: Vec<&str> = at().chain(["inputs"]).collect();
-            let problems = problems(handler.as_str(), &node.spec.inputs, true).into_iter();
-            found.extend(problems.map(|problem| problem.into_diagnostic("crewai-input", &root)));
-        }
-        let root: Vec<&str> = at().chain(["hints", HINTS]).collect();
-        let problems = Hints::of(&node.spec.hints).problems().into_iter();
-        found.extend(problems.map(|problem| problem.into_diagnostic("crewai-hint", &root)));
+    NodeRules {
+        inputs: |handler, inputs| problems(handler, inputs, true),
+        input_code: "crewai-input",
+        hints_name: HINTS,
+        hints: |hints| Hints::of(hints).problems(),
+        hint_code: "crewai-hint",
     }
-    if let Some(defaults) = &workflow.defaults {
-        let problems = Hints::of(&defaults.hints).problems().into_iter();
-        found.extend(problems.map(|problem| problem.into_diagnostic("crewai-hint", &["defaults", "hints", HINTS])));
-    }
-    found
+    .diagnose(workflow)
 }
 
 #[cfg(test)]

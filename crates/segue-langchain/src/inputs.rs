@@ -1,7 +1,7 @@
 //! What a node of `langchain.runnable` or `langgraph.graph` may say.
 
 use segue_core::{
-    problems::{Problem, is_template, kind_of, unknown},
+    problems::{NodeRules, Problem, is_template, kind_of, unknown},
     spec::{Diagnostic, WorkflowSpec},
 };
 use segue_worker::python::{Hints, is_reference};
@@ -67,24 +67,14 @@ fn is_name(text: &str) -> bool {
 
 /// What is wrong with the nodes for LangChain in a workflow.
 pub(crate) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (pointer, node) in workflow.every_node() {
-        let at = || pointer.split('/').skip(1);
-        if let Some(handler) = node.spec.task.as_ref().or(default).filter(|_| node.has_handler()) {
-            let root: Vec<&str> = at().chain(["inputs"]).collect();
-            let problems = problems(handler.as_str(), &node.spec.inputs, true).into_iter();
-            found.extend(problems.map(|problem| problem.into_diagnostic("langchain-input", &root)));
-        }
-        let root: Vec<&str> = at().chain(["hints", HINTS]).collect();
-        let problems = hints::problems(Hints::of(&node.spec.hints, HINTS)).into_iter();
-        found.extend(problems.map(|problem| problem.into_diagnostic("langchain-hint", &root)));
+    NodeRules {
+        inputs: |handler, inputs| problems(handler, inputs, true),
+        input_code: "langchain-input",
+        hints_name: HINTS,
+        hints: |hints| hints::problems(Hints::of(hints, HINTS)),
+        hint_code: "langchain-hint",
     }
-    if let Some(defaults) = &workflow.defaults {
-        let problems = hints::problems(Hints::of(&defaults.hints, HINTS)).into_iter();
-        found.extend(problems.map(|problem| problem.into_diagnostic("langchain-hint", &["defaults", "hints", HINTS])));
-    }
-    found
+    .diagnose(workflow)
 }
 
 #[cfg(test)]

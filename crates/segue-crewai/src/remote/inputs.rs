@@ -3,7 +3,7 @@
 use segue_core::{
     outcome::TaskError,
     ports::Invocation,
-    problems::{Problem, concurrency, is_template, kind_of, unknown},
+    problems::{NodeRules, Problem, concurrency, is_template, kind_of, unknown},
     spec::{Diagnostic, WorkflowSpec},
 };
 use segue_http::{
@@ -85,19 +85,12 @@ pub(super) fn hint_problems(hints: &Map<String, Value>) -> Vec<Problem> {
 
 /// What is wrong with the nodes of `crewai.remote` in a workflow.
 pub(super) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (pointer, node) in workflow.every_node() {
-        let at = || pointer.split('/').skip(1);
-        let is_ours = node.spec.task.as_ref().or(default).is_some_and(|task| task.as_str() == REMOTE);
-        if is_ours && node.has_handler() {
-            let root: Vec<&str> = at().chain(["inputs"]).collect();
-            let inputs = problems(&node.spec.inputs, true).into_iter();
-            found.extend(inputs.map(|problem| problem.into_diagnostic("crewai-remote-input", &root)));
-        }
-        let root: Vec<&str> = at().chain(["hints", HINTS]).collect();
-        let hints = hint_problems(&node.spec.hints).into_iter();
-        found.extend(hints.map(|problem| problem.into_diagnostic("crewai-remote-hint", &root)));
+    NodeRules {
+        inputs: |handler, inputs| if handler == REMOTE { problems(inputs, true) } else { Vec::new() },
+        input_code: "crewai-remote-input",
+        hints_name: HINTS,
+        hints: hint_problems,
+        hint_code: "crewai-remote-hint",
     }
-    found
+    .diagnose(workflow)
 }

@@ -7,7 +7,7 @@ use reqwest::{
 use segue_core::{
     outcome::TaskError,
     ports::Invocation,
-    problems::{Problem, is_template, kind_of, unknown},
+    problems::{NodeRules, Problem, is_template, kind_of, unknown},
     spec::{Diagnostic, WorkflowSpec},
 };
 use serde_json::{Map, Value};
@@ -276,23 +276,12 @@ fn header_problem(name: &str, inputs: &Map<String, Value>) -> Option<Problem> {
 
 /// What is wrong with the nodes of `http.request` in a workflow, and with `hints.http` of all.
 pub(super) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (pointer, node) in workflow.every_node() {
-        let at = || pointer.split('/').skip(1);
-        let is_ours = node.spec.task.as_ref().or(default).is_some_and(|task| task.as_str() == HANDLER);
-        if is_ours && node.has_handler() {
-            let root: Vec<&str> = at().chain(["inputs"]).collect();
-            let inputs = problems(&node.spec.inputs, true).into_iter();
-            found.extend(inputs.map(|problem| problem.into_diagnostic("http-input", &root)));
-        }
-        let root: Vec<&str> = at().chain(["hints", HINTS]).collect();
-        let hints = Policy::problems(&node.spec.hints).into_iter();
-        found.extend(hints.map(|problem| problem.into_diagnostic("http-hint", &root)));
+    NodeRules {
+        inputs: |handler, inputs| if handler == HANDLER { problems(inputs, true) } else { Vec::new() },
+        input_code: "http-input",
+        hints_name: HINTS,
+        hints: Policy::problems,
+        hint_code: "http-hint",
     }
-    if let Some(defaults) = &workflow.defaults {
-        let hints = Policy::problems(&defaults.hints).into_iter();
-        found.extend(hints.map(|problem| problem.into_diagnostic("http-hint", &["defaults", "hints", HINTS])));
-    }
-    found
+    .diagnose(workflow)
 }

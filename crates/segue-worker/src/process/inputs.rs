@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::{HANDLER, HINTS};
 use crate::{
     contain::scrubbed_environment,
-    problems::{Problem, concurrency, is_template, kind_of, unknown},
+    problems::{NodeRules, Problem, concurrency, is_template, kind_of, unknown},
 };
 
 /// The longest output, unless `hints.process.output_bytes_max` says less.
@@ -199,21 +199,15 @@ fn hint_problems(hints: &Map<String, Value>) -> impl Iterator<Item = Problem> {
 
 /// What is wrong with the nodes of `process.run` in a workflow.
 pub(super) fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (pointer, node) in workflow.every_node() {
-        let at = || pointer.split('/').skip(1);
-        let is_ours = node.spec.task.as_ref().or(default).is_some_and(|task| task.as_str() == HANDLER);
-        if is_ours && node.has_handler() {
-            let root: Vec<&str> = at().chain(["inputs"]).collect();
-            let inputs = problems(&node.spec.inputs, true).into_iter();
-            found.extend(inputs.map(|problem| problem.into_diagnostic("process-input", &root)));
-        }
-        if let Some(Value::Object(hints)) = node.spec.hints.get(HINTS) {
-            let root: Vec<&str> = at().chain(["hints", HINTS]).collect();
-            let hints = unknown(hints, &HINT_NAMES, HANDLER, "hint").into_iter().chain(hint_problems(hints));
-            found.extend(hints.map(|problem| problem.into_diagnostic("process-hint", &root)));
-        }
+    NodeRules {
+        inputs: |handler, inputs| if handler == HANDLER { problems(inputs, true) } else { Vec::new() },
+        input_code: "process-input",
+        hints_name: HINTS,
+        hints: |hints| {
+            let Some(Value::Object(own)) = hints.get(HINTS) else { return Vec::new() };
+            unknown(own, &HINT_NAMES, HANDLER, "hint").into_iter().chain(hint_problems(own)).collect()
+        },
+        hint_code: "process-hint",
     }
-    found
+    .diagnose(workflow)
 }

@@ -7,7 +7,7 @@ use segue_core::{
     ids::HandlerId,
     outcome::{TaskError, TaskOutcome, Usage},
     ports::{Adapter, Invocation},
-    problems::{Problem, is_template, kind_of},
+    problems::{NodeRules, Problem, is_template, kind_of},
     spec::{Diagnostic, TaskNode, WorkflowSpec},
 };
 use serde_json::{Map, Value, json};
@@ -145,25 +145,14 @@ pub fn is_reference(text: &str) -> bool {
 }
 
 fn diagnose(workflow: &WorkflowSpec) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    let default = workflow.defaults.as_ref().and_then(|defaults| defaults.task.as_ref());
-    for (pointer, node) in workflow.every_node() {
-        let at = || pointer.split('/').skip(1);
-        let handler = node.spec.task.as_ref().or(default).map(HandlerId::as_str);
-        if node.has_handler() && handler == Some(CALL) {
-            let root: Vec<&str> = at().chain(["inputs"]).collect();
-            let problems = problems(&node.spec.inputs, true).into_iter();
-            found.extend(problems.map(|problem| problem.into_diagnostic("python-input", &root)));
-        }
-        let root: Vec<&str> = at().chain(["hints", NAME]).collect();
-        let problems = Hints::of(&node.spec.hints, NAME).problems(&[]).into_iter();
-        found.extend(problems.map(|problem| problem.into_diagnostic("python-hint", &root)));
+    NodeRules {
+        inputs: |handler, inputs| if handler == CALL { problems(inputs, true) } else { Vec::new() },
+        input_code: "python-input",
+        hints_name: NAME,
+        hints: |hints| Hints::of(hints, NAME).problems(&[]),
+        hint_code: "python-hint",
     }
-    if let Some(defaults) = &workflow.defaults {
-        let problems = Hints::of(&defaults.hints, NAME).problems(&[]).into_iter();
-        found.extend(problems.map(|problem| problem.into_diagnostic("python-hint", &["defaults", "hints", NAME])));
-    }
-    found
+    .diagnose(workflow)
 }
 
 #[cfg(test)]
