@@ -55,7 +55,8 @@ def die(how):
 
 
 def _child(mark):
-    return subprocess.Popen(["sh", "-c", "sleep 1000; :", mark])
+    # One process. A shell would fork, and until the copy becomes `sleep` it bears the mark and outlives the shell.
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(1000)", mark])
 
 
 async def wait(mark):
