@@ -81,11 +81,10 @@ impl Audience {
         self.known().insert(tag, Listening { seen: now, left: None });
     }
 
-    /// They count until the next look, which tells whether others go on.
+    /// They count until the next look, which tells whether others go on. Also somebody unknown: a look that is under way
+    /// may have found them.
     pub(crate) fn left(&self, tag: Tag, now: Instant) {
-        if let Some(listening) = self.known().get_mut(&tag) {
-            listening.left = Some(now);
-        }
+        self.known().entry(tag).or_insert(Listening { seen: now, left: None }).left = Some(now);
     }
 
     /// A look that began at `begun` found these and no others.
@@ -170,6 +169,17 @@ mod tests {
         audience.looked(&[tag], at(start, 1), at(start, 3));
         assert!(audience.may_include(Topic::All, at(start, 3)));
         audience.looked(&[], at(start, 3), at(start, 4));
+        assert!(!audience.may_include(Topic::All, at(start, 4)));
+    }
+
+    #[test]
+    fn who_leaves_during_the_first_look_does_not_linger() {
+        let (audience, start) = certain();
+        let tag = Tag::of(Topic::All);
+        audience.left(tag, at(start, 2));
+        audience.looked(&[tag], at(start, 1), at(start, 3));
+        assert!(audience.may_include(Topic::All, at(start, 3)));
+        audience.looked(&[], at(start, 4), at(start, 4));
         assert!(!audience.may_include(Topic::All, at(start, 4)));
     }
 

@@ -179,8 +179,10 @@ impl Ear {
             self.listened.remove(&topic);
             self.order.forget(topic);
             self.shared.within(listener.unlisten(topic)).await?;
-            self.shared.audience.left(Tag::of(topic), Instant::now());
-            self.shared.look.notify_one();
+            if self.shared.speaks() {
+                self.shared.audience.left(Tag::of(topic), Instant::now());
+                self.shared.look.notify_one();
+            }
         }
         Ok(())
     }
@@ -188,6 +190,8 @@ impl Ear {
     fn take_in(&mut self, heard: Heard) {
         match heard {
             Heard::Event(topic, envelope) => self.pass_on(topic, &envelope),
+            // Who publishes looks at the audience, and forgets those who left; nobody else needs to know it.
+            Heard::Came(_) | Heard::Left(_) if !self.shared.speaks() => {}
             Heard::Came(tag) => self.shared.audience.came(tag, Instant::now()),
             Heard::Left(tag) => {
                 self.shared.audience.left(tag, Instant::now());

@@ -203,6 +203,8 @@ async fn who_listens_to_very_many_runs_holds_few_locks() {
     let database = services::postgres().await;
     let store = open(&database.url()).await;
     let (engine, watcher) = (bus(store.clone()), bus(store));
+    // From here on it hears who comes and goes; before that it takes everybody for listening.
+    eventually("nobody is there yet", || async { (!engine.is_listened(run_id(9_999))).then_some(()) }).await;
     let mut streams = Vec::new();
     for n in 1..=150 {
         streams.push(watcher.subscribe(Topic::Run(run_id(n))).await.unwrap());
